@@ -1,0 +1,43 @@
+# The operator's verbs. Each is one call of scripts/db-manage.sh, which can be used directly as well; developers' targets are in tests/tests.mk.
+# Variables: STACK=<folder in inventory/>   ARGS="<more for ansible-playbook, psql or redis-cli>"
+STACK ?= nexanest
+SHELL := /bin/bash
+MANAGE = STACK='$(STACK)' ./scripts/db-manage.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help db-start db-stop db-restart db-status db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-destroy
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-22s %s\n", $$1, $$2 }'
+
+db-start: ## make or update the whole stack, and start it (ARGS="--check --diff" shows what it would do)
+	@$(MANAGE) start $(ARGS)
+
+db-stop: ## stop the containers; nothing is removed
+	@$(MANAGE) stop $(ARGS)
+
+db-restart: ## restart the containers
+	@$(MANAGE) restart $(ARGS)
+
+db-status: ## health, version, port, uptime, size, and what to do about problems (JSON=1 for programs)
+	@$(MANAGE) status $(if $(filter-out 0,$(JSON)),--json) $(ARGS)
+
+db-logs: ## logs of all containers (SERVICE=redis for one, FOLLOW=1 to stay)
+	@$(MANAGE) logs $(if $(filter-out 0,$(FOLLOW)),--follow) $(SERVICE)
+
+db-connect-postgres: ## psql as the administrator (ARGS='-d auth -c "select 1"')
+	@$(MANAGE) connect postgres $(ARGS)
+
+db-connect-timescale: ## psql on TimescaleDB
+	@$(MANAGE) connect timescale $(ARGS)
+
+db-connect-redis: ## redis-cli as the administrator
+	@$(MANAGE) connect redis $(ARGS)
+
+db-credentials: ## print the connection string of SERVICE=auth
+	@$(MANAGE) credentials '$(SERVICE)'
+
+db-destroy: ## remove the stack with ALL DATA (CONFIRM=<stack's name>)
+	@CONFIRM='$(CONFIRM)' $(MANAGE) destroy $(ARGS)
+
+-include tests/tests.mk

@@ -1,0 +1,64 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0-or-later (see LICENSE)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The first door: statements over TCP with psycopg2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+try:
+    import psycopg2
+    import psycopg2.extensions
+
+    PSYCOPG2_ERROR: str | None = None
+except ImportError as missing:
+    PSYCOPG2_ERROR = str(missing)
+
+# community.postgresql's names (its doc fragment `postgres`); described in doc_fragments/login.py.
+LOGIN_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "login_host": {"type": "str", "default": "127.0.0.1"},
+    "login_port": {"type": "int", "default": 5432},
+    "login_user": {"type": "str", "required": True},
+    "login_password": {"type": "str", "required": True, "no_log": True},
+    "login_db": {"type": "str", "default": "postgres"},
+    "connect_timeout": {"type": "int", "default": 10},
+}
+
+# A dead synchronous companion must not hang a run (CREATE ROLE hung without it).
+SESSION_OPTIONS = "-c synchronous_commit=local -c client_min_messages=warning"
+
+
+class ServerUnreachable(Exception):
+    """No session could be opened: the text says to where, as whom, why, and what to do."""
+
+
+def connect(params: Mapping[str, Any], database: str | None = None) -> psycopg2.extensions.connection:
+    """Open an autocommit session on `database` (default: login_db).
+
+    Raises ServerUnreachable, also where psycopg2 is missing on the host.
+    """
+    if PSYCOPG2_ERROR is not None:
+        raise ServerUnreachable(
+            f"Python's psycopg2 is missing on the managed host ({PSYCOPG2_ERROR}): run the role nexanest.database.docker, which installs it"
+        )
+    name = database or params["login_db"]
+    try:
+        connection = psycopg2.connect(
+            host=params["login_host"],
+            port=params["login_port"],
+            user=params["login_user"],
+            password=params["login_password"],
+            dbname=name,
+            connect_timeout=params["connect_timeout"],
+            application_name="nexanest.database",
+            client_encoding="UTF8",
+            options=SESSION_OPTIONS,
+        )
+    except psycopg2.OperationalError as error:
+        where = f"{params['login_host']}:{params['login_port']}"
+        reason = " ".join(str(error).split())
+        raise ServerUnreachable(f"could not log in to {where}, database {name}, as {params['login_user']}: {reason}") from error
+    connection.autocommit = True
+    return connection

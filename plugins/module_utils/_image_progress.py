@@ -1,0 +1,102 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Long work on several images at once: runs programs, says how far they are, and keeps their last words for an error."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ansible_collections.nexanest.database.plugins.module_utils._image_plan import ImageError
+
+# Seconds of silence after which a running work says that it is still there.
+HEARTBEAT = 15
+DOCKER_STEP = re.compile(r"^Step (\d+)/(\d+) : (\S+)\s*(.*)")
+
+
+class Progress:
+    """Lines for the operator, in a file that the controller reads while the work runs. Work is named by the image's label."""
+
+    def __init__(self, file: str) -> None:
+        self._file = Path(file) if file else None
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[str, float]] = {}
+        self._said = time.monotonic()
+
+    def begin(self, label: str, what: str) -> None:
+        """`label` now does `what`; the time since its first step is shown."""
+        with self._lock:
+            since = self._running.get(label, ("", time.monotonic()))[1]
+            self._running[label] = (what, since)
+            self._write(label, what, since)
+
+    def end(self, label: str, what: str) -> None:
+        with self._lock:
+            since = self._running.pop(label, ("", time.monotonic()))[1]
+            self._write(label, what, since)
+
+    def heartbeat(self) -> None:
+        """Repeat what is running, if nothing was said for a while."""
+        with self._lock:
+            if time.monotonic() - self._said >= HEARTBEAT:
+                for label, (what, since) in self._running.items():
+                    self._write(label, what, since)
+
+    def _write(self, label: str, what: str, since: float) -> None:
+        self._said = time.monotonic()
+        if self._file is not None:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(f"{label}: {what}, {self._said - since:.0f} s\n")
+
+
+class Runner:
+    """Runs programs with argv lists and bounded time; the last lines of their output stand in the error."""
+
+    def __init__(self, progress: Progress, *, timeout: float) -> None:
+        self.progress = progress
+        self.timeout = timeout
+
+    def run(self, argv: Sequence[str], *, label: str, task: str, environment: Mapping[str, str] | None = None) -> list[str]:
+        """Run to the end and return the last lines; ImageError says which task failed and how."""
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
+        )
+        clock = threading.Timer(self.timeout, process.kill)
+        clock.start()
+        last: deque[str] = deque(maxlen=12)
+        step = task
+        try:
+            for line in process.stdout or ():
+                last.append(line.rstrip())
+                found = DOCKER_STEP.match(line)
+                if found:
+                    step = docker_step(found)
+                    self.progress.begin(label, step)
+            code = process.wait()
+        finally:
+            alive = clock.is_alive()
+            clock.cancel()
+        if code != 0:
+            why = "\n".join(last) if alive else f"it took longer than {self.timeout:.0f} s"
+            raise ImageError(f"{task} failed at {step}: {why}" if step != task else f"{task} failed: {why}")
+        return list(last)
+
+
+def docker_step(found: re.Match[str]) -> str:
+    """`Step 4/9 : RUN apt-get update ...` of the classic builder, short."""
+    number, total, word, rest = found.groups()
+    text = f"{word} {rest}".strip()
+    return f"step {number}/{total} {text if len(text) <= 40 else text[:37] + '...'}"

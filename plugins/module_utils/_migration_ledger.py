@@ -1,0 +1,107 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger of one database, `_ledger.migrations`: what was applied, and the lock of the run that applies."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import Applied, File
+
+if TYPE_CHECKING:
+    import psycopg2.extensions
+
+# One number for all versions of the collection; advisory locks are kept per database.
+LOCK = 7_020_664_726_153_081
+
+_CREATE = """
+CREATE SCHEMA IF NOT EXISTS _ledger;
+COMMENT ON SCHEMA _ledger IS 'What nexanest.database applied to this database; only the administrator writes it';
+GRANT USAGE ON SCHEMA _ledger TO PUBLIC;
+CREATE TABLE IF NOT EXISTS _ledger.migrations (
+    id integer PRIMARY KEY CHECK (id > 0),
+    file text NOT NULL UNIQUE,
+    sha256 text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+    applied_by text NOT NULL,
+    started timestamptz NOT NULL,
+    duration interval NOT NULL,
+    collection_version text NOT NULL
+);
+COMMENT ON TABLE _ledger.migrations IS 'One row per applied migration file, written in the transaction that applied it';
+GRANT SELECT ON _ledger.migrations TO PUBLIC;
+"""
+
+# The owner of a database may create schemas: a ledger that it made could hold triggers that run as the administrator.
+_OWNERS = """
+SELECT CASE WHEN o.rolsuper THEN t.rolname ELSE o.rolname END, o.rolsuper AND coalesce(t.rolsuper, true), c.oid IS NOT NULL
+FROM pg_catalog.pg_namespace n
+JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner
+LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'migrations'
+LEFT JOIN pg_catalog.pg_roles t ON t.oid = c.relowner
+WHERE n.nspname = '_ledger'
+"""
+
+_HOLDER = """
+SELECT l.pid FROM pg_catalog.pg_locks l
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND (l.classid::bigint << 32) | l.objid::bigint = %s
+"""
+
+
+class LedgerUnusable(Exception):
+    """The ledger cannot be trusted or locked; the text says why and what to do."""
+
+
+def read(connection: psycopg2.extensions.connection) -> list[Applied]:
+    """All rows, in one query; none where there is no ledger yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OWNERS)
+        found = cursor.fetchone()
+        if found is not None and not found[1]:
+            raise LedgerUnusable(
+                f"{connection.info.dbname}: the schema _ledger or its table belongs to {found[0]}, which is no superuser: not our ledger; rename it"
+            )
+        if found is None or not found[2]:
+            return []
+        cursor.execute("SELECT id, file, sha256 FROM _ledger.migrations ORDER BY id")
+        return [Applied(*row) for row in cursor.fetchall()]
+
+
+def create(connection: psycopg2.extensions.connection) -> None:
+    """Make the ledger where it is missing; the caller holds the lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CREATE)
+
+
+def lock(connection: psycopg2.extensions.connection, *, wait: float) -> None:
+    """Take the database's lock for this session.
+
+    Asked for again and again: a session that waits inside pg_advisory_lock() keeps a snapshot open, and a
+    CREATE INDEX CONCURRENTLY of the run that holds the lock would wait for that snapshot: a deadlock.
+    """
+    deadline = time.monotonic() + wait
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (LOCK,))
+            row = cursor.fetchone()
+            if row is not None and row[0]:
+                return
+            if time.monotonic() > deadline:
+                cursor.execute(_HOLDER, (LOCK,))
+                pids = ", ".join(str(holder[0]) for holder in cursor.fetchall()) or "one that has just ended"
+                raise LedgerUnusable(f"{connection.info.dbname}: another run has been applying for {wait:.0f} s (server process {pids}); wait and run again")
+            time.sleep(0.2)
+
+
+def record(connection: psycopg2.extensions.connection, file: File, *, started: datetime, version: str) -> None:
+    """Write the row of a file, in the transaction that is open, if one is."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO _ledger.migrations (id, file, sha256, applied_by, started, duration, collection_version)"
+            " VALUES (%s, %s, %s, session_user, %s, pg_catalog.clock_timestamp() - %s, %s)",
+            (file.number, file.name, file.sha256, started, started, version),
+        )

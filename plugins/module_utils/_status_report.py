@@ -1,0 +1,62 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The status of a stack as a text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+HEADINGS = ("SERVICE", "HEALTH", "VERSION", "PORT", "UPTIME", "SIZE", "MEMORY")
+UNKNOWN = "-"
+
+
+def report(status: Mapping[str, Any]) -> str:
+    """A table of the services, then each problem with its remedy."""
+    rows = [HEADINGS, *(_row(service) for service in status["services"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    problems = [(service["service"], problem) for service in status["services"] for problem in service["problems"]]
+    problems += [("host", problem) for problem in status["host"]["problems"]]
+    lines += ["", *(f"{problem['level']}: {name}: {problem['what']}\n    -> {problem['remedy']}" for name, problem in problems)] if problems else []
+    return "\n".join(lines)
+
+
+def _row(service: Mapping[str, Any]) -> tuple[str, ...]:
+    limit = service["memory_limit"]
+    memory = f"{size(service['memory_used'])} of {size(limit)}" if limit else size(service["memory_used"])
+    return (
+        service["service"],
+        service["health"],
+        service["version"] or UNKNOWN,
+        f"{service['host']}:{service['port']}",
+        duration(service["uptime"]),
+        size(service["size"]),
+        memory,
+    )
+
+
+def size(value: int | None) -> str:
+    """Bytes for people: 512 kB, 12 MB, 3.4 GB."""
+    if value is None:
+        return UNKNOWN
+    for unit, factor in (("GB", 1024**3), ("MB", 1024**2), ("kB", 1024)):
+        if value >= factor:
+            number = value / factor
+            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
+    return f"{value} B"
+
+
+def duration(seconds: int | None) -> str:
+    """Seconds for people, the two largest units: 3d 4h, 12m 5s."""
+    if seconds is None:
+        return UNKNOWN
+    days, rest = divmod(seconds, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,196 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the services of a stack are, and what to do about what is wrong."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_info
+short_description: Report how the services of a stack are
+version_added: 0.1.0
+description:
+  - Asks the engine about the containers and the servers about themselves, and judges the answers. Every problem comes with its remedy.
+  - A service that cannot be asked is reported as such; it is no failure of the module.
+options:
+  stack:
+    description: Name of the stack, for the commands in remedies.
+    type: str
+    default: nexanest
+  services:
+    description: The services to look at.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      service:
+        description: Name to report it under.
+        type: str
+        required: true
+      kind:
+        description: What it is, and so what it is asked.
+        type: str
+        choices: [postgresql, timescaledb, redis, pgadmin]
+        required: true
+      container:
+        description: Name of its container.
+        type: str
+        required: true
+      host:
+        description: Address of its published port.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: Its published port.
+        type: int
+        required: true
+      login_user:
+        description: Administrator to log in as.
+        type: str
+        default: ""
+      login_password:
+        description: Password of O(services[].login_user).
+        type: str
+        default: ""
+      login_db:
+        description: Database to log in to; for V(timescaledb) the one that has the extension.
+        type: str
+        default: postgres
+      sessions:
+        description: Whether this Redis holds sessions, so that evictions are a problem.
+        type: bool
+        default: false
+requirements:
+  - psycopg2 and redis on the managed host; without them, less is reported
+attributes:
+  check_mode:
+    description: Can run in check_mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+    support: N/A
+    details: The module changes nothing.
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    support: full
+author: "The nexanest.database authors (@nexanest)"
+"""
+
+EXAMPLES = r"""
+- name: Look at the services
+  nexanest.database.stack_info:
+    stack: nexanest
+    services:
+      - service: postgres
+        kind: postgresql
+        container: nexanest-postgres
+        host: 127.0.0.1
+        port: 5432
+        login_user: nexanest
+        login_password: "{{ postgres_password }}"
+        login_db: postgres
+      - service: redis
+        kind: redis
+        container: nexanest-redis
+        port: 6379
+        login_user: nexanest
+        login_password: "{{ redis_password }}"
+        sessions: true
+      - service: pgadmin
+        kind: pgadmin
+        container: nexanest-pgadmin
+        port: 5050
+"""
+
+RETURN = r"""
+status:
+  description: How the stack is. Sizes and memory are in bytes, uptime is in seconds; what is not known is null or empty.
+  returned: success
+  type: dict
+  sample:
+    overall: yellow
+    services:
+      - service: redis
+        kind: redis
+        container: nexanest-redis
+        health: healthy
+        version: 8.0.2
+        host: 127.0.0.1
+        port: 6379
+        uptime: 3600
+        restarts: 0
+        memory_used: 6291456
+        memory_limit: 268435456
+        size: 1048576
+        problems:
+          - what: "12 keys were evicted from the instance that holds sessions: users were logged out"
+            remedy: "set redis_sessions_separate: true in the inventory and run make db-start"
+            level: yellow
+    host:
+      problems: []
+report:
+  description: The same as a text.
+  returned: success
+  type: str
+  sample: "SERVICE  HEALTH   VERSION  PORT            UPTIME  SIZE    MEMORY"
+"""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nexanest.database.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.nexanest.database.plugins.module_utils._stack_info import Judge, Problem, status
+from ansible_collections.nexanest.database.plugins.module_utils._stack_probe import Probe
+from ansible_collections.nexanest.database.plugins.module_utils._status_report import report
+
+SERVICE: dict[str, dict[str, Any]] = {
+    "service": {"type": "str", "required": True},
+    "kind": {"type": "str", "choices": ["postgresql", "timescaledb", "redis", "pgadmin"], "required": True},
+    "container": {"type": "str", "required": True},
+    "host": {"type": "str", "default": "127.0.0.1"},
+    "port": {"type": "int", "required": True},
+    "login_user": {"type": "str", "default": ""},
+    "login_password": {"type": "str", "default": "", "no_log": True},
+    "login_db": {"type": "str", "default": "postgres"},
+    "sessions": {"type": "bool", "default": False},
+}
+
+
+def read(engine: Engine, services: list[dict[str, Any]], judge: Judge) -> dict[str, Any]:
+    """The status of all services, asked side by side."""
+    probe = Probe(engine)
+    with ThreadPoolExecutor(max_workers=len(services) or 1) as pool:
+        facts = list(pool.map(probe.service, services))
+    return status([judge.service(service, found) for service, found in zip(services, facts, strict=True)], disk(engine, judge))
+
+
+def disk(engine: Engine, judge: Judge) -> list[Problem]:
+    """The file system that holds the volumes; not visible where the engine is not on this host."""
+    folder = str(engine.get("/info")["DockerRootDir"])
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return []
+    return judge.disk(folder, usage.total - usage.free, usage.total)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"stack": {"type": "str", "default": "nexanest"}, "services": {"type": "list", "elements": "dict", "required": True, "options": SERVICE}},
+        supports_check_mode=True,
+    )
+    judge = Judge(module.params["stack"], datetime.now(tz=UTC))
+    try:
+        found = read(Engine(), module.params["services"], judge)
+    except EngineError as error:
+        module.fail_json(msg=f"could not look at the stack {module.params['stack']}: {error}; {judge.verb('db-start')} installs and starts what is missing")
+    module.exit_json(changed=False, status=found, report=report(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# The operator's verbs for a stack, a folder in inventory/ (STACK=shop scripts/db-manage.sh start; default: nexanest).
+# Each verb is one playbook; connect and logs go straight to the containers.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+stack=${STACK:-nexanest}
+
+usage() {
+    cat <<'TEXT'
+Usage: [STACK=name] scripts/db-manage.sh VERB
+  start [options of ansible-playbook]   make or update the whole stack, and start it
+  stop                                  stop the containers; nothing is removed
+  restart                               restart the containers
+  status [--json]                       health, version, port, uptime, size; ends with 1 where something is broken
+  logs [--follow] [service]             logs of all containers, or of one (postgres, timescaledb, redis, pgadmin)
+  connect postgres|timescale [psql's options]
+  connect redis [redis-cli's options]
+  credentials SERVICE                   connection string of a service's application
+  destroy                               remove the stack with all data; CONFIRM=<stack's name> must be set
+TEXT
+}
+
+die() {
+    printf 'db-manage: %s\n' "$*" >&2
+    exit 1
+}
+
+check_stack() {
+    [ -f "$root/inventory/$stack/hosts.yml" ] && return
+    local known=()
+    for file in "$root"/inventory/*/hosts.yml; do
+        [ -f "$file" ] && known+=("$(basename "$(dirname "$file")")")
+    done
+    die "there is no stack '$stack': inventory/ has ${known[*]:-none}. Name one with STACK=…, or make inventory/$stack/hosts.yml."
+}
+
+play() { # play <playbook> [options]: with the stack's inventory and the checkout's settings
+    local playbook=$1
+    shift
+    cd "$root"
+    ANSIBLE_CONFIG=$root/ansible.cfg "$root/.venv/bin/ansible-playbook" -i "inventory/$stack/hosts.yml" "$playbook" "$@"
+}
+
+report() { # the same, but only the play's report is printed; ends with 0 or 1
+    ANSIBLE_STDOUT_CALLBACK=nexanest.database.report play "$@" || exit 1
+}
+
+status() {
+    case "${1:-}" in
+    --json)
+        shift
+        report playbooks/status.yml -e '{"stack_status_json": true}' "$@"
+        ;;
+    *) report playbooks/status.yml "$@" ;;
+    esac
+}
+
+credentials() {
+    [[ "${1:-}" =~ ^[A-Za-z0-9_.-]*$ ]] || die "'$1' is no name of a service"
+    report playbooks/credentials.yml -e "{\"stack_credentials_service\": \"${1:-}\"}"
+}
+
+destroy() {
+    [[ "${CONFIRM:-}" =~ ^[A-Za-z0-9_.-]*$ ]] || die "'$CONFIRM' is no name of a stack"
+    play playbooks/destroy.yml -e "{\"stack_destroy_confirm\": \"${CONFIRM:-}\"}" "$@"
+}
+
+main() {
+    local verb=${1:-}
+    [ $# -eq 0 ] || shift
+    case "$verb" in
+    start | stop | restart | status | logs | connect | credentials | destroy) ;;
+    '' | help | -h | --help)
+        usage
+        return
+        ;;
+    *)
+        usage >&2
+        die "unknown verb '$verb'"
+        ;;
+    esac
+    check_stack
+    "$root/scripts/bootstrap"
+    case "$verb" in
+    start) play site.yml "$@" ;;
+    stop | restart) play "playbooks/$verb.yml" "$@" ;;
+    logs | connect) ANSIBLE_CONFIG=$root/ansible.cfg exec "$root/.venv/bin/python" "$root/scripts/db_access.py" "$stack" "$verb" "$@" ;;
+    *) "$verb" "$@" ;;
+    esac
+}
+
+main "$@"

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input to the operator's playbook: one sentence with the remedy, and nothing changed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from containers import docker, started
+from stack import ROOT, Ports, Stack, environment, stack_named
+
+OTHER_PORTS = Ports(postgres=18432, timescaledb=18433, redis=18379, sessions=18380, pgadmin=18050)
+
+
+@pytest.fixture
+def fresh(stack: Stack) -> Iterator[Stack]:
+    """A stack that was never deployed, beside the one that is."""
+    assert stack.healthy()
+    other = stack_named("badtest", OTHER_PORTS)
+    other.destroy()
+    other.write_inventory()
+    yield other
+    other.destroy()
+
+
+def _refused(fresh: Stack, *words: str, arguments: tuple[str, ...] = ()) -> str:
+    result = fresh.playbook("site", *arguments)
+    assert result.rc != 0
+    message = " ".join(row["message"] for row in result.failed)
+    for word in words:
+        assert word in message, f"{word!r} is not in: {message}"
+    assert started(fresh.name) == {}
+    label = f"label=nexanest.database.stack={fresh.name}"
+    assert docker("volume", "ls", "--quiet", "--filter", label) == ""
+    assert docker("network", "ls", "--quiet", "--filter", label) == ""
+    return message
+
+
+def test_a_port_that_is_taken_is_named_with_its_holder(fresh: Stack) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", fresh.ports.redis))):
+        _refused(fresh, str(fresh.ports.redis), str(os.getpid()))
+
+
+def test_a_port_of_another_stack_is_named_with_its_container(fresh: Stack, stack: Stack) -> None:
+    _refused(fresh, str(stack.ports.postgres), stack.container("postgres"), arguments=("-e", f"postgres_port={stack.ports.postgres}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "POSTGRES_PASSWORD"),
+        ("POSTGRES_PASSWORD=\n", "POSTGRES_PASSWORD"),
+        ("this is no setting\n", "line 1"),
+        ("POSTGRES_PASWORD=x\n", "POSTGRES_PASSWORD"),
+    ],
+)
+def test_a_broken_secrets_file_is_refused_by_name(fresh: Stack, text: str, word: str) -> None:
+    fresh.env_file.write_text(text, encoding="utf-8")
+    fresh.env_file.chmod(0o600)
+    _refused(fresh, ".env.db", word)
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_name(fresh: Stack) -> None:
+    _refused(fresh, "postgres_prot", "postgres_port", arguments=("-e", "postgres_prot=5432"))
+
+
+def test_a_volume_of_another_major_version_is_refused(stack: Stack) -> None:
+    volume = f"{stack.container('postgres')}-data"
+    marker = Path(json.loads(docker("volume", "inspect", volume))[0]["Mountpoint"]) / "pgdata" / "PG_VERSION"
+    before = started(stack.name)
+    original = marker.read_text()
+    try:
+        marker.write_text("16\n")
+        result = stack.playbook("site")
+    finally:
+        marker.write_text(original)
+    assert result.rc != 0
+    message = " ".join(row["message"] for row in result.failed)
+    assert "16" in message
+    assert "17" in message
+    assert started(stack.name) == before
+
+
+def _site(stack: Stack) -> subprocess.Popen[str]:
+    argv = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), str(ROOT / "site.yml"), "--inventory", str(stack.inventory)]
+    return subprocess.Popen(
+        argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+
+
+def _read_until(process: subprocess.Popen[str], word: str) -> str:
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if word in line:
+            return seen
+    raise AssertionError(f"{word!r} was never printed:\n{seen[-3000:]}")
+
+
+def test_two_runs_at_once_the_second_is_told_who_runs(stack: Stack) -> None:
+    first = _site(stack)
+    try:
+        _read_until(first, "networks")
+        result = stack.playbook("site")
+        assert result.rc != 0
+        assert str(first.pid) in " ".join(row["message"] for row in result.failed)
+    finally:
+        first.communicate(timeout=300)
+    assert first.returncode == 0
+    assert stack.playbook("site").checked().changed == []
+
+
+@pytest.mark.parametrize("moment", ["Make the folder for the services", "Start the engine", "server | ", "Apply the migrations"])
+def test_a_run_that_is_killed_is_completed_by_the_next(fresh: Stack, moment: str) -> None:
+    run = _site(fresh)
+    _read_until(run, moment)
+    time.sleep(0.7)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    fresh.playbook("site").checked()
+    assert fresh.healthy()
+    assert fresh.playbook("site").checked().changed == []
