@@ -8,10 +8,12 @@ redis-cli's password is typed for the operator into its own prompt, through a te
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import pty
+import select
 import shlex
 import shutil
 import signal
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import termios
 import threading
+import tty
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,27 +109,41 @@ def _with_password(argv: Sequence[str], password: str, terminal: bool, has_comma
 
 def _in_terminal(argv: Sequence[str], password: str) -> int:
     """Run in a terminal of ours, answer its first prompt, and hand everything else through."""
-    waiting = [True]
-    seen = bytearray()
+    size = _size(sys.stdout.fileno())
+    process, inner = pty.fork()
+    if process == 0:
+        fcntl.ioctl(sys.stdout.fileno(), termios.TIOCSWINSZ, size)
+        os.execvp(argv[0], list(argv))
+    signal.signal(signal.SIGWINCH, lambda _signal, _frame: fcntl.ioctl(inner, termios.TIOCSWINSZ, _size(sys.stdout.fileno())))
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setraw(sys.stdin)
+        _hand_through(inner, password.encode() + b"\r")  # the key Enter, in a raw terminal
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, before)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
-    def read(descriptor: int) -> bytes:
-        _copy_size(descriptor)
-        data = os.read(descriptor, 1024)
-        if waiting[0]:
-            seen.extend(data)
-            if PROMPT in seen:
-                waiting[0] = False
-                os.write(descriptor, password.encode() + b"\n")
-        return data
 
-    return os.waitstatus_to_exitcode(pty.spawn(list(argv), read))
+def _hand_through(inner: int, answer: bytes) -> None:
+    """Copy both ways until the program inside ends; the answer goes in at the first prompt."""
+    seen = b""
+    with contextlib.suppress(OSError):  # what reading a terminal raises when its program has ended
+        while True:
+            readable, _writable, _special = select.select([inner, sys.stdin], [], [])
+            if sys.stdin in readable:
+                os.write(inner, os.read(sys.stdin.fileno(), 1024))
+            if inner in readable:
+                data = os.read(inner, 4096)
+                os.write(sys.stdout.fileno(), data)
+                seen += data if answer else b""
+                if answer and PROMPT in seen:
+                    os.write(inner, answer)
+                    answer = b""
 
 
-def _copy_size(descriptor: int) -> None:
-    """Lines as long as the operator's terminal."""
-    size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
-    if fcntl.ioctl(descriptor, termios.TIOCGWINSZ, bytes(8)) != size:
-        fcntl.ioctl(descriptor, termios.TIOCSWINSZ, size)
+def _size(terminal: int) -> bytes:
+    """Rows and columns: the terminal inside is as large as the operator's."""
+    return fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8))
 
 
 def logs(stack: str, arguments: Sequence[str]) -> int:

@@ -34,6 +34,10 @@ class ServerUnreachable(Exception):
     """No session could be opened: the text says to where, as whom, why, and what to do."""
 
 
+# What the server may answer to any statement; modules catch it at their edge.
+STATEMENT_ERROR: type[Exception] = psycopg2.Error if PSYCOPG2_ERROR is None else ServerUnreachable
+
+
 def connect(params: Mapping[str, Any], database: str | None = None) -> psycopg2.extensions.connection:
     """Open an autocommit session on `database` (default: login_db).
 

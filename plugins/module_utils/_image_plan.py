@@ -158,9 +158,10 @@ def flavour(service: Service, choice: Choice, rules: Sequence[Rule], labels: Map
     label = labels.get("nexanest.database.flavour", "")
     found = service.flavour or label or next((rule.flavour for rule in rules if _matches(rule, choice.image)), "")
     if not found:
+        known = sorted({"built", *(rule.flavour for rule in rules if rule.flavour.startswith(service.name))})
         raise ImageError(
             f"{service.name}_image is {choice.image}, and neither a label nor its name tells how it behaves (uid, paths): "
-            f"set images_flavours.{service.name} to one of {', '.join(sorted({'built', *(rule.flavour for rule in rules)}))}"
+            f"set images_flavours.{service.name} to one of {', '.join(known)}"
         )
     return found
 

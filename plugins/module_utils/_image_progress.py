@@ -18,7 +18,9 @@ from ansible_collections.nexanest.database.plugins.module_utils._image_plan impo
 
 # Seconds of silence after which a running work says that it is still there.
 HEARTBEAT = 15
-DOCKER_STEP = re.compile(r"^Step (\d+)/(\d+) : (\S+)\s*(.*)")
+# Only what takes time is told; settings such as ENV and LABEL take none.
+DOCKER_STEP = re.compile(r"^Step (\d+)/(\d+) : (RUN|COPY) (.*)")
+DOCKER_NOISE = "export DEBIAN_FRONTEND=noninteractive"
 
 
 class Progress:
@@ -98,5 +100,5 @@ class Runner:
 def docker_step(found: re.Match[str]) -> str:
     """`Step 4/9 : RUN apt-get update ...` of the classic builder, short."""
     number, total, word, rest = found.groups()
-    text = f"{word} {rest}".strip()
+    text = f"{word} {rest.removeprefix(DOCKER_NOISE).lstrip(' &')}"
     return f"step {number}/{total} {text if len(text) <= 40 else text[:37] + '...'}"

@@ -39,6 +39,9 @@ _LISTS = {
 }
 # The session that asks has these of its own: what the server gives to others stands in the file.
 _OF_THE_SESSION = {"client", "session", "user", "database", "database user", "global"}
+# The server shows the kernel's values of the asking connection, and no archive_command while archive_mode is off.
+_OF_THE_CONNECTION = {"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout"}
+_NOT_SHOWN = "(disabled)"
 _COMPUTED = {"override", "default"}
 _OF_THE_START = {"command line", "environment variable"}
 
@@ -61,7 +64,7 @@ class Setting:
     @property
     def effective(self) -> str:
         """What the server gives to other sessions."""
-        if self.source in _OF_THE_SESSION:
+        if self.source in _OF_THE_SESSION or self.name in _OF_THE_CONNECTION or self.value == _NOT_SHOWN:
             return self.in_file if self.in_file is not None else self.boot_value or ""
         return self.value
 
@@ -106,7 +109,7 @@ def text(value: object) -> str:
         return "on" if value else "off"
     if isinstance(value, list | tuple):
         return ", ".join(text(item) for item in value)
-    return str(value).strip()
+    return str(value).strip("\n")  # a log_line_prefix ends with a blank
 
 
 def compare(wanted: Mapping[str, object], running: Mapping[str, Setting], *, complete: bool = False) -> Comparison:

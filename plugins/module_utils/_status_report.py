@@ -24,8 +24,8 @@ def report(status: Mapping[str, Any]) -> str:
 
 
 def _row(service: Mapping[str, Any]) -> tuple[str, ...]:
-    limit = service["memory_limit"]
-    memory = f"{size(service['memory_used'])} of {size(limit)}" if limit else size(service["memory_used"])
+    used, limit = service["memory_used"], service["memory_limit"]
+    memory = f"{size(used)} of {size(limit)}" if used and limit else size(used)
     return (
         service["service"],
         service["health"],

@@ -158,7 +158,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils import _migration_ledger as ledger
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
-from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, ServerUnreachable, connect
+from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable, connect
 from ansible_collections.nexanest.database.plugins.module_utils._migration_apply import MigrationFailed, Options, apply
 from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import Applied, File, Plan, plan
 
@@ -303,6 +303,8 @@ def main() -> None:
         module.fail_json(msg=str(refusal), problems=refusal.problems, **_result(params, applied))
     except (ServerUnreachable, ledger.LedgerUnusable, MigrationFailed) as error:
         module.fail_json(msg=str(error), **_result(params, applied))
+    except STATEMENT_ERROR as error:
+        module.fail_json(msg=f"postgres_migrations: the ledger could not be read or made: {' '.join(str(error).split())}", **_result(params, applied))
     module.exit_json(**_result(params, applied))
 
 

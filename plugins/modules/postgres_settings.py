@@ -120,7 +120,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils import _settings_server as server
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
-from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, ServerUnreachable, connect
+from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable, connect
 from ansible_collections.nexanest.database.plugins.module_utils._settings import Difference, compare, text
 
 ARGUMENTS: dict[str, Any] = {
@@ -227,6 +227,8 @@ def main() -> None:
             planned = apply(module.params, planned) if planned.reload else planned
     except (Refused, ServerUnreachable, server.ReloadNotSeen) as error:
         module.fail_json(msg=f"postgres_settings: {error}")
+    except STATEMENT_ERROR as error:
+        module.fail_json(msg=f"postgres_settings: the server refused: {' '.join(str(error).split())}")
     module.exit_json(**result(planned))
 
 

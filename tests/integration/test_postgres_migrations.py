@@ -6,14 +6,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
-from modules import run_module
+from modules import ROOT, run_module
 from servers import Server, postgres_server
 
 USERS = ("0001_users.sql", "CREATE TABLE users (id int PRIMARY KEY);\n")
@@ -220,3 +226,49 @@ def test_a_cut_connection_leaves_nothing_half_done_and_the_next_run_completes(au
     assert (list(tables(auth)), in_ledger(auth)) == (["users"], [USERS[0]])
     done = migrate(auth, USERS, (slow[0], slow[1].replace("20", "0")))
     assert done["applied"] == {"auth": [slow[0]]}
+
+
+def test_a_foreign_table_in_the_ledger_s_place_is_an_answer_and_no_traceback(auth: Server) -> None:
+    auth.query("CREATE SCHEMA _ledger", database="auth")
+    auth.query("CREATE TABLE _ledger.migrations (version int)", database="auth")
+    assert 'the ledger could not be read or made: column "id" does not exist' in migrate(auth, USERS)["msg"]
+
+
+def test_the_action_plugin_reads_the_files_beside_the_inventory(auth: Server, tmp_path: Path) -> None:
+    directory = tmp_path / "inventory" / "migrations" / "auth"
+    directory.mkdir(parents=True)
+    (directory / USERS[0]).write_text(USERS[1], encoding="utf-8")
+    (directory / "README.md").write_text("not a migration", encoding="utf-8")
+    done = play(auth, tmp_path, "migrations/auth")
+    assert "changed=1" in done, done
+    assert auth.query("SELECT file, collection_version FROM _ledger.migrations", database="auth") == [(USERS[0], collection_version())]
+    assert "changed=0" in play(auth, tmp_path, str(directory))
+
+
+def test_the_action_plugin_names_what_it_cannot_read(auth: Server, tmp_path: Path) -> None:
+    missing = play(auth, tmp_path, "migrations/nowhere")
+    assert f"there is no directory {tmp_path}/inventory/migrations/nowhere or {tmp_path}/migrations/nowhere on the controller" in " ".join(missing.split())
+    directory = tmp_path / "latin"
+    directory.mkdir()
+    (directory / USERS[0]).write_bytes(b"SELECT '\xe9'")
+    assert "0001_users.sql is not UTF-8 text (byte 8)" in " ".join(play(auth, tmp_path, str(directory)).split())
+
+
+def collection_version() -> str:
+    found = re.search(r"^version: (\S+)", (ROOT / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def play(server: Server, folder: Path, directory: str) -> str:
+    """The output of a playbook that calls the module by its name."""
+    inventory = folder / "inventory"
+    inventory.mkdir(exist_ok=True)
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (inventory / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"here": host}}}), encoding="utf-8")
+    arguments = {**server.login, "databases": [{"name": "auth", "directory": directory, "session_role": "auth_owner"}]}
+    tasks = [{"name": "Apply", "nexanest.database.postgres_migrations": arguments}]
+    (folder / "play.yml").write_text(json.dumps([{"name": "Migrate", "hosts": "all", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+    argv = [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory / "hosts.yml"), str(folder / "play.yml")]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "COLUMNS": "300"})
+    return done.stdout + done.stderr

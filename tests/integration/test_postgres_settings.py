@@ -14,6 +14,8 @@ import pytest
 from modules import run_module
 from servers import Server, postgres_server
 
+from ansible_collections.nexanest.database.plugins.module_utils._sizing import postgres_settings
+
 CONF = "/data/pgdata/postgresql.conf"
 HBA = "/data/pgdata/pg_hba.conf"
 ORIGINAL: list[str] = []
@@ -154,3 +156,31 @@ def test_a_server_that_does_not_exist_yet_is_planned_from_the_wanted_settings_al
     args = {"login_user": "x", "login_password": "y", "login_port": 1, "settings": {"work_mem": "4MB"}, "assume_empty": True}
     assert run_module("postgres_settings", args, check=True)["objects"] == [{"kind": "setting", "name": "work_mem", "action": "create"}]
     assert "for check mode alone" in run_module("postgres_settings", args)["msg"]
+
+
+def test_every_kind_of_setting_is_recognised_once_it_is_in_force() -> None:
+    wanted: dict[str, Any] = {
+        **postgres_settings(400, cpus=2, connections=20),
+        "listen_addresses": "*",
+        "shared_preload_libraries": ["pg_stat_statements"],
+        "pg_stat_statements.track": "top",
+        "pg_stat_statements.max": 1000,
+        "log_line_prefix": "%m [%p] %q%u@%d ",
+        "timezone": "UTC",
+        "log_autovacuum_min_duration": "10min",
+        "log_parameter_max_length": 0,
+        "wal_compression": "zstd",
+        "wal_level": "replica",
+        "track_io_timing": True,
+        "checkpoint_completion_target": 0.9,
+        "client_connection_check_interval": "10s",
+        "log_file_mode": "0640",
+        "my.own": "x",
+    }
+    settings = [f"{name}={'on' if value is True else ','.join(value) if isinstance(value, list) else value}" for name, value in wanted.items()]
+    with postgres_server(prefix="tc", settings=settings) as server:
+        # initdb wrote the files in the second in which this server started, so the first call may load them again.
+        first, second = (run_module("postgres_settings", {**server.login, "settings": wanted}) for _ in range(2))
+    assert (first.get("msg"), second.get("msg")) == (None, None)
+    assert [item for item in first["objects"] if item["kind"] == "setting"] == []
+    assert (second["diff"]["after"], second["changed"]) == ("", False)

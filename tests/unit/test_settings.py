@@ -89,7 +89,7 @@ def test_what_only_the_asking_session_has_is_not_what_the_server_gives() -> None
     assert not same(setting("work_mem", "9999", unit="kB", vartype="integer", source="user", in_file="4MB", boot_value="4096"), "9999kB")
 
 
-@pytest.mark.parametrize(("given", "written"), [(True, "on"), (False, "off"), (4, "4"), (0.9, "0.9"), (["a", "b"], "a, b"), (" x ", "x")])
+@pytest.mark.parametrize(("given", "written"), [(True, "on"), (False, "off"), (4, "4"), (0.9, "0.9"), (["a", "b"], "a, b"), ("%m ", "%m "), ("x\n", "x")])
 def test_yaml_values_become_the_file_s_text(given: object, written: str) -> None:
     assert text(given) == written
 
@@ -148,3 +148,8 @@ def test_a_restart_is_waited_for_only_where_it_would_change_the_value() -> None:
     assert not setting(value="1", in_file=None, source="default", pending_restart=True).waits_for_restart  # never was in force
     assert not setting(value="1", in_file="1", pending_restart=True).waits_for_restart
     assert not setting(value="1", in_file="2", source="command line", pending_restart=True).waits_for_restart
+
+
+def test_what_the_server_shows_only_of_the_asking_connection_is_taken_from_the_file() -> None:
+    assert same(setting("tcp_keepalives_idle", "7200", unit="s", vartype="integer", in_file="0"), "0")
+    assert same(setting("archive_command", "(disabled)", in_file="cp %p /archive/%f"), "cp %p /archive/%f")

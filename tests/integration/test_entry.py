@@ -1,0 +1,198 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The entry of every play: bad input is refused, secrets are made, one run at a time. Real ansible-playbook runs, no container."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stack import ROOT, Run, ansible_playbook, environment
+
+NAME = "entrytest"
+ODD = "p'a\"ss#w$o%r{d}\\{{ 1 + 1 }}"
+VALUES = {"POSTGRES_PASSWORD": ODD, "TIMESCALE_PASSWORD": "two", "REDIS_PASSWORD": "three", "PGADMIN_EMAIL": "a@b.local", "PGADMIN_PASSWORD": "four-5"}
+LOCK_AND_WAIT = """
+- hosts: database
+  gather_facts: false
+  tasks:
+    - nexanest.database.run_lock: {stack: entrytest}
+    - ansible.builtin.pause: {seconds: 90}
+"""
+ROLE = "- {hosts: database, gather_facts: true, roles: [nexanest.database.stack]}\n"
+
+
+class Entry:
+    """A project of its own with one host, this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env_file = folder / f".env.db.{NAME}"
+        self.inventory = folder / "inventory" / NAME / "hosts.yml"
+        self.inventory.parent.mkdir(parents=True)
+        local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        shared = {"stack_name": NAME, "stack_config_dir": str(folder / "etc" / NAME)}
+        self.inventory.write_text(json.dumps({"database": {"hosts": {"localhost": local}, "vars": shared}}))
+
+    def write(self, name: str, play: str) -> Path:
+        path = self.folder / name
+        path.write_text(play)
+        return path
+
+    def run(self, *arguments: str, play: str = ROLE) -> Run:
+        return ansible_playbook(self.write("play.yml", play), "--inventory", str(self.inventory), *arguments)
+
+    def set_values(self, **changes: str) -> None:
+        self.env_file.write_text("".join(f"{key}={value}\n" for key, value in {**VALUES, **changes}.items()))
+        self.env_file.chmod(0o600)
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Entry:
+    return Entry(tmp_path)
+
+
+def message_of(run: Run) -> str:
+    assert run.rc != 0
+    found = re.findall(r'"msg": "((?:[^"\\]|\\.)*)"', run.stdout)
+    assert len(found) == 1, run.stdout
+    return str(json.loads(f'"{found[0]}"'))
+
+
+def counts(run: Run) -> dict[str, int]:
+    assert run.rc == 0, run.stdout + run.stderr
+    return run.hosts["localhost"]
+
+
+def test_the_first_run_makes_a_private_file_and_the_second_changes_nothing(entry: Entry) -> None:
+    assert counts(entry.run("--check", "--diff"))["changed"] == 2
+    assert not entry.env_file.exists()
+    assert counts(entry.run())["changed"] == 2
+    text = entry.env_file.read_text()
+    assert stat.S_IMODE(entry.env_file.stat().st_mode) == 0o600
+    assert f"PGADMIN_EMAIL=admin@{NAME}.local" in text
+    assert len(re.findall(r"^[A-Z]+_PASSWORD=[A-Za-z0-9]{32}$", text, re.MULTILINE)) == 4
+    assert counts(entry.run())["changed"] == 0
+    assert entry.env_file.read_text() == text
+
+
+def test_a_copied_example_is_closed_for_others(entry: Entry) -> None:
+    entry.set_values()
+    entry.env_file.chmod(0o644)
+    assert counts(entry.run())["changed"] == 2
+    assert stat.S_IMODE(entry.env_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"REDIS_PASSWORD": ""}, "REDIS_PASSWORD is empty: write a value"),
+        ({"REDIS_PASWORD": "hunter2"}, "line 6 has the unknown name REDIS_PASWORD (did you mean REDIS_PASSWORD?)"),
+        ({"PGADMIN_EMAIL": "hunter2"}, "PGADMIN_EMAIL is not an e-mail address"),
+    ],
+)
+def test_a_faulty_secrets_file_is_refused_before_anything_is_changed(entry: Entry, changes: dict[str, str], words: str) -> None:
+    entry.set_values(**changes)
+    run = entry.run()
+    assert words in message_of(run)
+    assert "hunter2" not in run.stdout
+    assert not (entry.folder / "etc").exists()
+
+
+def test_an_unedited_example_is_refused(entry: Entry) -> None:
+    entry.env_file.write_bytes((ROOT / ".env.db.example").read_bytes())
+    assert "POSTGRES_PASSWORD, TIMESCALE_PASSWORD, REDIS_PASSWORD, PGADMIN_EMAIL, PGADMIN_PASSWORD are empty" in message_of(entry.run())
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"postgres_prot": 5432}, "postgres_prot (role postgres, did you mean postgres_port?)"),
+        ({"docker_users": ["x"]}, "docker_users (role docker"),
+        ({"stack_name": "Not A Name"}, "stack_name is 'Not A Name'"),
+        ({"stack_config_dir": "/etc"}, "must be an absolute path that ends in /entrytest"),
+        ({"stack_preflight_ports": [{"port": 70000, "container": "x"}, {"port": "many", "container": "x"}]}, "many"),
+    ],
+)
+def test_bad_variables_are_refused_before_anything_is_changed(entry: Entry, variables: dict[str, Any], words: str) -> None:
+    assert words in message_of(entry.run("--extra-vars", json.dumps(variables)))
+    assert not entry.env_file.exists()
+    assert not (entry.folder / "etc").exists()
+
+
+def test_variables_of_other_software_can_be_let_through(entry: Entry) -> None:
+    counts(entry.run("--extra-vars", json.dumps({"docker_users": ["x"], "stack_foreign_variables": ["docker_users"]})))
+
+
+LOOKUPS = """
+- hosts: database
+  gather_facts: false
+  vars:
+    operator: "{{ lookup('nexanest.database.secret', 'POSTGRES_PASSWORD', env_file=env_file) }}"
+    made: "{{ query('nexanest.database.secret', 'postgres/auth_app', 'redis/auth', secrets_dir=folder) }}"
+  tasks:
+    - ansible.builtin.debug:
+        msg: "{{ {'operator': operator, 'made': made} | to_json }}"
+    - ansible.builtin.debug:
+        msg: "{{ {'operator': operator, 'made': made} | to_json }}"
+"""
+
+
+def lookups(entry: Entry, *arguments: str) -> list[dict[str, Any]]:
+    names = json.dumps({"env_file": str(entry.env_file), "folder": str(entry.folder / "made")})
+    argv = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(entry.inventory), str(entry.write("lookups.yml", LOOKUPS)), "-e", names, *arguments]
+    more = environment(ANSIBLE_STDOUT_CALLBACK="nexanest.database.report")
+    done = subprocess.run(argv, cwd=ROOT, env=more, capture_output=True, text=True, check=True, timeout=120)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_secrets_are_made_once_and_no_value_is_a_template(entry: Entry) -> None:
+    entry.set_values()
+    first = lookups(entry)
+    assert first[0] == first[1]
+    assert first[0]["operator"] == ODD
+    assert sorted(path.name for path in (entry.folder / "made").iterdir()) == ["postgres_auth_app", "redis_auth"]
+    assert lookups(entry) == first
+
+
+def test_check_mode_writes_no_secret_and_keeps_its_stand_ins_for_the_run(entry: Entry) -> None:
+    first = lookups(entry, "--check")
+    assert first[0] == first[1]
+    assert len({first[0]["operator"], *first[0]["made"]}) == 3
+    assert not (entry.folder / "made").exists()
+    assert lookups(entry, "--check")[0]["made"] != first[0]["made"]
+
+
+@pytest.fixture
+def other_run(entry: Entry) -> Iterator[subprocess.Popen[bytes]]:
+    """Another ansible-playbook that has the lock."""
+    argv = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(entry.inventory), str(entry.write("wait.yml", LOCK_AND_WAIT)), "-e", "token=hunter2"]
+    with subprocess.Popen(argv, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        assert run.stdout is not None
+        assert any(b"pause" in line for line in iter(run.stdout.readline, b""))
+        yield run
+        run.kill()
+
+
+def test_a_second_run_is_told_who_has_the_stack(entry: Entry, other_run: subprocess.Popen[bytes]) -> None:
+    began = time.monotonic()
+    message = message_of(entry.run())
+    assert time.monotonic() - began < 15
+    assert f"is being changed by another run: process {other_run.pid} of " in message
+    assert "wait.yml -e …" in message
+    assert "hunter2" not in message
+    assert counts(entry.run("--check"))["failures"] == 0
+
+
+def test_a_killed_run_does_not_block_the_next(entry: Entry, other_run: subprocess.Popen[bytes]) -> None:
+    other_run.send_signal(signal.SIGKILL)
+    assert counts(entry.run())["failures"] == 0
