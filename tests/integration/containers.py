@@ -22,6 +22,12 @@ def docker(*argv: str, stdin: str = "") -> str:
     return done.stdout
 
 
+def newest_image(service: str) -> str:
+    """The image of a service that was built last; empty where none was."""
+    names = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference=nexanest-database/{service}").split()
+    return names[0] if names else ""
+
+
 def inspect(name: str) -> dict[str, Any]:
     return dict(json.loads(docker("container", "inspect", name))[0])
 

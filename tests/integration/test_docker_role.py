@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import docker, inspect
+from containers import docker, inspect, newest_image
 
 STACK = "tfdock"
-IMAGE = "nexanest-database/redis:8"
+IMAGE = newest_image("redis")
 PORT = 26001
 ROOT = Path(__file__).resolve().parents[2]
 BASE: dict[str, Any] = {
@@ -91,8 +91,8 @@ def remove_all() -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the plays are written; the three containers run."""
-    if not docker("image", "ls", "--quiet", IMAGE):
-        pytest.skip(f"{IMAGE} is not built yet")
+    if not IMAGE:
+        pytest.skip("the image of redis is not built yet")
     remove_all()
     place = tmp_path_factory.mktemp("docker_role")
     run = play(place, PUBLISHED, NEIGHBOUR, INNER, engine=True)

@@ -28,7 +28,7 @@ LOCK_AND_WAIT = """
     - nexanest.database.run_lock: {stack: entrytest}
     - ansible.builtin.pause: {seconds: 90}
 """
-ROLE = "- {hosts: database, gather_facts: true, roles: [nexanest.database.stack]}\n"
+ROLE = "- {hosts: database, gather_facts: false, roles: [nexanest.database.stack]}\n"
 
 
 class Entry:

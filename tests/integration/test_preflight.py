@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from containers import docker
+from containers import docker, newest_image
 from modules import run_module
 
-IMAGE = "nexanest-database/redis:8"
+IMAGE = newest_image("redis")
 HOLDER = "tfdock-holder"
 VOLUME = "tfdock-cluster"
 
@@ -27,8 +27,8 @@ def listening() -> Iterator[int]:
 
 @pytest.fixture
 def holder() -> Iterator[int]:
-    if not docker("image", "ls", "--quiet", IMAGE):
-        pytest.skip(f"{IMAGE} is not built yet")
+    if not IMAGE:
+        pytest.skip("the image of redis is not built yet")
     docker("run", "--detach", "--name", HOLDER, "--publish", "127.0.0.1:26030:6379", IMAGE)
     yield 26030
     docker("rm", "--force", "--volumes", HOLDER)

@@ -19,6 +19,7 @@ from stack import LABEL, Stack, docker
 
 NAME = "verbstest"
 OTHER = "verbsother"
+PASSWORD = "right"
 
 
 def free_port() -> int:
@@ -34,7 +35,8 @@ def make(stack: str, port: int) -> None:
     docker("volume", "create", *label, f"{stack}-redis-data")
     docker(
         "run", "--detach", "--init", *label, "--name", f"{stack}-redis", "--network", f"{stack}-data", "--volume", f"{stack}-redis-data:/data",
-        "--publish", f"127.0.0.1:{port}:6379", redis_image(), "redis-server", "--requirepass", "right", "--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru",
+        "--publish", f"127.0.0.1:{port}:6379", redis_image(),
+        "redis-server", "--requirepass", PASSWORD, "--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru",
     )  # fmt: skip
 
 
@@ -70,7 +72,7 @@ def state(wanted: str, *, check: bool = False) -> dict[str, Any]:
     return run_module("stack_state", {"stack": NAME, "state": wanted, "order": [f"{NAME}-redis"]}, check)
 
 
-def status(port: int, password: str = "right", **more: Any) -> dict[str, Any]:
+def status(port: int, password: str = PASSWORD, **more: Any) -> dict[str, Any]:
     service = {"service": "redis", "kind": "redis", "container": f"{NAME}-redis", "port": port, "login_user": "default", "login_password": password, **more}
     answer = run_module("stack_info", {"stack": NAME, "services": [service]})
     assert not answer["failed"], answer
@@ -131,7 +133,7 @@ def test_the_status_tells_a_wrong_password_a_stopped_and_a_missing_container(por
 def test_the_status_warns_when_sessions_were_evicted(port: int) -> None:
     fill = "".join(f"SET key{number} {'x' * 1000}\n" for number in range(4000))
     subprocess.run(
-        ["docker", "exec", "-i", f"{NAME}-redis", "redis-cli", "-a", "right"], input=fill, text=True, check=True, timeout=60, stdout=subprocess.DEVNULL
+        ["docker", "exec", "-i", f"{NAME}-redis", "redis-cli", "-a", PASSWORD], input=fill, text=True, check=True, timeout=60, stdout=subprocess.DEVNULL
     )
     assert problems(status(port)) == []
     warned = status(port, sessions=True)

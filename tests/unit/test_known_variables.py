@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,13 @@ def test_every_default_of_a_role_stands_in_its_specs(role: str) -> None:
     defaults = yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text()) or {}
     specs = {name for path in ROOT.glob("roles/*/meta/argument_specs.yml") for name in names_in(yaml.safe_load(path.read_text()))}
     assert set(defaults) - specs == set()
+
+
+def test_every_result_that_a_role_registers_under_its_name_is_let_through() -> None:
+    """A run would refuse itself: known_variables sees registered results and facts like any variable."""
+    known = {name for path in ROOT.glob("roles/*/meta/argument_specs.yml") for name in names_in(yaml.safe_load(path.read_text()))}
+    known |= set(yaml.safe_load((ROOT / "roles/stack/vars/main.yml").read_text())["__stack_results"])
+    roles = tuple(f"{path.name}_" for path in ROOT.glob("roles/*"))
+    pattern = re.compile(r"^\s+register: (\w+)|set_fact:\n\s+(\w+):", re.MULTILINE)
+    registered = {match[1] or match[2] for path in ROOT.glob("roles/*/tasks/*.yml") for match in pattern.finditer(path.read_text())}
+    assert {name for name in registered if name.startswith(roles)} - known == set()
