@@ -34,8 +34,12 @@ class ServerUnreachable(Exception):
     """No session could be opened: the text says to where, as whom, why, and what to do."""
 
 
+class NoDriver(Exception):
+    """Stands in for psycopg2.Error where psycopg2 is missing; nothing raises it, as connect() fails first."""
+
+
 # What the server may answer to any statement; modules catch it at their edge.
-STATEMENT_ERROR: type[Exception] = psycopg2.Error if PSYCOPG2_ERROR is None else ServerUnreachable
+STATEMENT_ERROR: type[Exception] = psycopg2.Error if PSYCOPG2_ERROR is None else NoDriver
 
 
 def connect(params: Mapping[str, Any], database: str | None = None) -> psycopg2.extensions.connection:

@@ -76,6 +76,11 @@ class Stack:
     def secrets_dir(self) -> Path:
         return self.folder / "secrets"
 
+    @property
+    def first_output(self) -> Path:
+        """What the run that deployed it printed, with diffs."""
+        return self.folder / "first_output.txt"
+
     def container(self, service: str) -> str:
         return f"{self.name}-{service}"
 
@@ -85,6 +90,11 @@ class Stack:
             values = dict(line.split("=", 1) for line in self.env_file.read_text(encoding="utf-8").splitlines() if "=" in line and not line.startswith("#"))
             return values[name].strip().strip("'\"")
         return (self.secrets_dir / name.replace("/", "_")).read_text(encoding="utf-8").rstrip("\n")
+
+    def secrets(self) -> dict[str, str]:
+        """Every secret of the stack, the operator's and the generated ones, by name."""
+        operators = {name: self.secret(name) for name in ("POSTGRES_PASSWORD", "TIMESCALE_PASSWORD", "REDIS_PASSWORD", "PGADMIN_PASSWORD")}
+        return operators | {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in self.secrets_dir.iterdir() if path.is_file() and path.stat().st_size}
 
     def playbook(self, name: str, *arguments: str, check: bool = False, timeout: float = PLAYBOOK_TIMEOUT) -> Run:
         """Run playbooks/<name>.yml on this stack, with --check --diff where asked; `Run.checked()` asserts its success."""
@@ -114,7 +124,9 @@ class Stack:
 
     def deploy(self) -> Run:
         """Converge it all with the operator's own playbook."""
-        return ansible_playbook(ROOT / "site.yml", "--inventory", str(self.inventory), timeout=DEPLOY_TIMEOUT)
+        run = ansible_playbook(ROOT / "site.yml", "--inventory", str(self.inventory), "--diff", timeout=DEPLOY_TIMEOUT)
+        self.first_output.write_text(run.stdout + run.stderr, encoding="utf-8")
+        return run
 
     def healthy(self) -> bool:
         """Whether all its containers are there and healthy."""

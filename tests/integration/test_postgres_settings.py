@@ -180,7 +180,7 @@ def test_every_kind_of_setting_is_recognised_once_it_is_in_force() -> None:
     settings = [f"{name}={'on' if value is True else ','.join(value) if isinstance(value, list) else value}" for name, value in wanted.items()]
     with postgres_server(prefix="tc", settings=settings) as server:
         # initdb wrote the files in the second in which this server started, so the first call may load them again.
-        first, second = (run_module("postgres_settings", {**server.login, "settings": wanted}) for _ in range(2))
+        first, second = (run_module("postgres_settings", {**server.login, "settings": wanted}) for _call in range(2))
     assert (first.get("msg"), second.get("msg")) == (None, None)
     assert [item for item in first["objects"] if item["kind"] == "setting"] == []
     assert (second["diff"]["after"], second["changed"]) == ("", False)

@@ -61,7 +61,7 @@ def test_the_application_works_with_the_migrated_tables(stack: Stack) -> None:
     query(stack, "postgres", "auth", "INSERT INTO auth.users (email, password_hash) VALUES ('somebody@example.org', '$argon2id$v=19$x')", user="auth_app")
     assert query(stack, "postgres", "auth", "SELECT status FROM auth.users WHERE email = 'somebody@example.org'", user="auth_readonly") == [("pending",)]
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        query(stack, "postgres", "auth", "DELETE FROM auth.users", user="auth_readonly")
+        query(stack, "postgres", "auth", "BEGIN READ WRITE; DELETE FROM auth.users", user="auth_readonly")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         query(stack, "postgres", "auth", "CREATE TABLE auth.mine (id int)", user="auth_app")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
