@@ -58,7 +58,7 @@ def test_a_port_of_another_stack_is_named_with_its_container(fresh: Stack, stack
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "POSTGRES_PASSWORD"),
+        ("", "is empty"),
         ("POSTGRES_PASSWORD=\n", "POSTGRES_PASSWORD"),
         ("this is no setting\n", "line 1"),
         ("POSTGRES_PASWORD=x\n", "POSTGRES_PASSWORD"),
@@ -121,7 +121,13 @@ def test_two_runs_at_once_the_second_is_told_who_runs(stack: Stack) -> None:
     assert stack.playbook("site").checked().changed == []
 
 
-@pytest.mark.parametrize("moment", ["Make the folder for the services", "Start the engine", "server | ", "Apply the migrations"])
+MOMENTS = [
+    "container | Create the volumes",
+    *(pytest.param(moment, marks=pytest.mark.long) for moment in ("Make the folder for the services", "networks | Create the networks", "Apply the migrations")),
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_that_is_killed_is_completed_by_the_next(fresh: Stack, moment: str) -> None:
     run = _site(fresh)
     _read_until(run, moment)

@@ -47,7 +47,7 @@ def test_a_killed_pgadmin_comes_back_with_its_account(stack: Stack) -> None:
     before = inspect(name)["State"]["StartedAt"]
     kill_server(name)
     wait_healthy(name, after=before)
-    assert stack.playbook("site", "--tags", "docker,images,pgadmin").checked().changed == []
+    assert stack.playbook("site", "--tags", "pgadmin").checked().changed == []
 
 
 def test_an_orphan_that_exits_with_2_does_not_restart_postgresql(stack: Stack) -> None:

@@ -34,7 +34,7 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_ok(self, result: Any) -> None:
         if result.result.get("changed"):
-            self.changed.append({"task": result.task.get_name().strip(), "objects": result.result.get("objects", []), "diff": result.result.get("diff")})
+            self.changed.append({"task": result.task.get_name().strip(), "objects": _objects(result.result), "diff": result.result.get("diff")})
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not ignore_errors:
@@ -50,3 +50,9 @@ class CallbackModule(CallbackBase):
 
     def _fail(self, result: Any) -> None:
         self.failed.append({"task": result.task.get_name().strip(), "message": str(result.result.get("msg", ""))})
+
+
+def _objects(result: dict[str, Any]) -> list[Any]:
+    """The objects of a task; those of a loop stand in its items' results."""
+    items = [item for item in result.get("results", []) if isinstance(item, dict)]
+    return [found for item in [result, *items] for found in item.get("objects", [])]
