@@ -94,7 +94,8 @@ class Stack:
     def secrets(self) -> dict[str, str]:
         """Every secret of the stack, the operator's and the generated ones, by name."""
         operators = {name: self.secret(name) for name in ("POSTGRES_PASSWORD", "TIMESCALE_PASSWORD", "REDIS_PASSWORD", "PGADMIN_PASSWORD")}
-        return operators | {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in self.secrets_dir.iterdir() if path.is_file() and path.stat().st_size}
+        generated = [path for path in self.secrets_dir.iterdir() if path.is_file() and path.stat().st_size]
+        return operators | {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in generated}
 
     def playbook(self, name: str, *arguments: str, check: bool = False, timeout: float = PLAYBOOK_TIMEOUT) -> Run:
         """Run playbooks/<name>.yml on this stack, with --check --diff where asked; `Run.checked()` asserts its success."""

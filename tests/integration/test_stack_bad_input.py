@@ -121,10 +121,8 @@ def test_two_runs_at_once_the_second_is_told_who_runs(stack: Stack) -> None:
     assert stack.playbook("site").checked().changed == []
 
 
-MOMENTS = [
-    "container | Create the volumes",
-    *(pytest.param(moment, marks=pytest.mark.long) for moment in ("Make the folder for the services", "networks | Create the networks", "Apply the migrations")),
-]
+LATER_MOMENTS = ("Make the folder for the services", "networks | Create the networks", "Apply the migrations")
+MOMENTS = ["container | Create the volumes", *(pytest.param(moment, marks=pytest.mark.long) for moment in LATER_MOMENTS)]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
