@@ -1,6 +1,19 @@
 # Copyright (c) 2026, the nexanest.database authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPD@pytest.fixture(scope="module")
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A second, different product beside the first: nothing but data differs, and removing it leaves the first alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from clients import query
+from containers import docker, started
+from stack import Ports, Run, Stack, stack_named
+
+
+@pytest.fixture(scope="module")
 def runs(stack: Stack) -> Iterator[tuple[Stack, Run, Run]]:
     """The second product, the plan that was made before it was there, and the run that made it."""
     assert stack.healthy()
