@@ -27,6 +27,7 @@ die() {
 }
 
 check_stack() {
+    [[ "$stack" =~ ^[A-Za-z0-9_.-]+$ ]] || die "'$stack' is no name of a stack: STACK is a folder's name in inventory/, without a path"
     [ -f "$root/inventory/$stack/hosts.yml" ] && return
     local known=()
     for file in "$root"/inventory/*/hosts.yml; do

@@ -62,7 +62,11 @@ def _local_docker() -> list[str]:
     if shutil.which("docker") is None:
         raise AccessError("the docker client is not installed here: run db-start, which installs it")
     reachable = subprocess.run(["docker", "version", "--format", "."], capture_output=True, check=False).returncode == 0
-    return ["docker"] if reachable or os.geteuid() == 0 or shutil.which("sudo") is None else ["sudo", "docker"]
+    if reachable or os.geteuid() == 0:
+        return ["docker"]
+    if shutil.which("sudo") is None:
+        raise AccessError("this user may not use Docker here, and there is no sudo: log in as root, or as a user who has sudo")
+    return ["sudo", "docker"]
 
 
 def command(client: Sequence[str], argv: Sequence[str]) -> list[str]:
@@ -156,7 +160,9 @@ def logs(stack: str, arguments: Sequence[str]) -> int:
         command(client, ["ps", "--all", "--filter", f"label={where['label']}", "--format", "{{.Names}}"]), stdout=subprocess.PIPE, text=True, check=False
     )
     containers = sorted(listed.stdout.split())
-    if listed.returncode != 0 or not containers:
+    if listed.returncode != 0:
+        raise AccessError(f"Docker on {where['host']} could not be asked; the reason stands above")
+    if not containers:
         raise AccessError(f"the stack {where['stack']} has no containers on {where['host']}: run db-start")
     chosen = [name for name in containers if not services or name in {f"{where['stack']}-{service}" for service in services}]
     if not chosen:

@@ -103,7 +103,7 @@ class LookupModule(LookupBase):
         if value is not None:
             return value
         if not self.get_option("create"):
-            raise _secrets.SecretError(f"the secret {path} does not exist yet: start the stack once, which makes it")
+            raise _secrets.SecretError(f"the secret {path} does not exist yet: the first run of db-start makes it")
         return _secrets.ephemeral(term, main_process()) if check_mode else _secrets.ensure(path)
 
 
@@ -116,7 +116,7 @@ def _from_file(terms: list[str], env_file: str, planned_email: str | None) -> li
     values = _values(path)
     if values is None:
         if planned_email is None:
-            raise _secrets.SecretError(f"the secrets file {path} does not exist yet: start the stack once, which makes it")
+            raise _secrets.SecretError(f"the secrets file {path} does not exist yet: the first run of db-start makes it")
         return [planned_email if term == _env_file.EMAIL_KEY else _secrets.ephemeral(term, main_process()) for term in terms]
     unknown = [term for term in terms if term not in values]
     if unknown:

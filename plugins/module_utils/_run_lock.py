@@ -48,10 +48,13 @@ class Holder:
         return " ".join(parts)
 
 
-def lock_file(name: str) -> Path:
+def lock_file(name: str, common: Path = Path("/run/lock")) -> Path:
     """Where the lock of `name` lies: a folder that is empty after a boot, the same for all users where there is one."""
-    folders = [Path("/run/lock"), Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent"), Path(tempfile.gettempdir())]
-    folder = next(path for path in folders if path.is_dir() and os.access(path, os.W_OK))
+    folders = [Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent"), Path(tempfile.gettempdir())]
+    # A machine without an init may lack the folder until somebody makes it; a run that looked elsewhere before would not be seen after.
+    if os.access(common if common.exists() else common.parent, os.W_OK):
+        folders.insert(0, common)
+    folder = next(path for path in folders if path == common or (path.is_dir() and os.access(path, os.W_OK)))
     return folder / f"nexanest.database-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.lock"
 
 
@@ -170,12 +173,22 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
+        _make_folder(path.parent)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
         except FileExistsError:
             return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         os.fchmod(descriptor, 0o644)
         return descriptor
+
+
+def _make_folder(folder: Path) -> None:
+    """As Debian makes /run/lock: every user may add a file, and remove their own only."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return
+    folder.chmod(0o1777)
 
 
 def _answer(document: dict[str, object]) -> None:

@@ -35,7 +35,7 @@ def test_the_plan_from_nothing_is_what_the_run_did(runs: tuple[Stack, Run, Run])
     product, planned, done = runs
     engine = {"container", "volume", "network"}
     assert {item for item in _objects(planned) if item[0] not in engine} == _objects(done)
-    assert {name for kind, name, _ in _objects(planned) if kind == "container"} == set(started(product.name))
+    assert {name for kind, name, _action in _objects(planned) if kind == "container"} == set(started(product.name))
     assert ("role", "catalog_app", "create") in _objects(done)
 
 

@@ -71,6 +71,18 @@ def test_a_lock_file_is_named_after_the_stack_and_stays_in_its_folder() -> None:
     assert lock_file("shop-db/../1").name == "nexanest.database-shop-db_.._1.lock"
 
 
+def test_a_missing_common_folder_is_made_and_not_evaded(tmp_path: Path, runs: list[subprocess.Popen[bytes]]) -> None:
+    common = tmp_path / "lock"
+    first = lock_file("shop-localhost", common)
+    assert first.parent == common
+    assert not common.exists()
+    assert take(first, runs[0].pid) is None
+    assert common.stat().st_mode & 0o7777 == 0o1777
+    holder = take(lock_file("shop-localhost", common), runs[1].pid)
+    assert holder is not None
+    assert holder.pid == runs[0].pid
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
