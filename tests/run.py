@@ -1,8 +1,8 @@
-"""Runs the parts of the tests one after the other, and ends with a table and `N passed, N failed`.
+"""Runs the parts of the tests, and ends with a table and `N passed, N failed`.
 
 Usage: python tests/run.py PART... [--scenario NAME]
 Parts: lint unit stack integration molecule long bench. `stack` deploys the stack of the integration tests in the background (its images are built
-meanwhile), beside lint and unit; what needs it waits for it. Logs are in .cache/tests/logs/; exit code 1 when anything failed.
+meanwhile), beside lint and unit; integration and molecule wait for it and run side by side. Logs are in .cache/tests/logs/; exit code 1 when anything failed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +25,7 @@ LOGS = ROOT / ".cache" / "tests" / "logs"
 PYTHON = str(BIN / "python")
 # Integration and molecule need the images: the stack's deployment has built them.
 NEEDS_STACK = ("integration", "molecule", "bench")
+ENDED = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def pytest_check(name: str, *argv: str, timeout: int) -> Check:
 def molecule_checks(wanted: list[str]) -> list[Check]:
     """One per scenario."""
     names = wanted or sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-    return [Check(name, tool("molecule", "test", "--scenario-name", name), timeout=900) for name in names]
+    return [Check(name, tool("molecule", "test", "--scenario-name", name), timeout=1200) for name in names]
 
 
 def checks(part: str, scenarios: list[str]) -> list[Check]:
@@ -88,7 +91,7 @@ def checks(part: str, scenarios: list[str]) -> list[Check]:
         "lint": lint_checks(),
         "unit": [pytest_check("unit", "tests/unit", "--quiet", timeout=300)],
         "stack": [Check("deploy the test stack", (PYTHON, "tests/integration/deploy.py"), timeout=1800)],
-        "integration": [pytest_check("integration", "tests/integration", "--durations=10", timeout=1500)],
+        "integration": [pytest_check("integration", "tests/integration", "--durations=10", timeout=3000)],
         "molecule": molecule_checks(scenarios),
         "long": [pytest_check("long", "tests", "-m", "long", timeout=14400)],
         "bench": [
@@ -187,7 +190,7 @@ def count_tests(outcome: Outcome, report: Path, code: int) -> None:
 
 
 def run(parts: list[str], scenarios: list[str]) -> list[Outcome]:
-    """All parts; the stack's deployment goes on in the background until something needs it."""
+    """All parts: the stack's deployment beside lint and unit, then what needs its images side by side (they mostly wait for containers)."""
     outcomes: list[Outcome] = []
     background: list[tuple[Outcome, Running]] = []
     current: list[Running] = []
@@ -198,22 +201,41 @@ def run(parts: list[str], scenarios: list[str]) -> list[Outcome]:
             background.append((Outcome("stack"), deployment))
             current.append(deployment)
             os.environ["REUSE_STACK"] = "1"
-        for part in [part for part in parts if part != "stack"]:
-            if part in NEEDS_STACK:
-                outcomes += settle(background)
-            say(f"== {part}")
-            outcome = Outcome(part)
-            outcomes.append(outcome)
-            for check in checks(part, scenarios):
-                (LOGS / f"{check.name}.xml").unlink(missing_ok=True)
-                running = Running(part, check)
-                current.append(running)
-                account(outcome, running)
+        outcomes += [run_part(part, scenarios, current) for part in parts if part not in ("stack", *NEEDS_STACK)]
         outcomes += settle(background)
+        outcomes += side_by_side([part for part in parts if part in NEEDS_STACK], scenarios, current)
     finally:
+        ENDED.set()
         for running in current:
             running.stop()
     return outcomes
+
+
+def run_part(part: str, scenarios: list[str], current: list[Running]) -> Outcome:
+    """The checks of one part, one after the other."""
+    say(f"== {part}")
+    outcome = Outcome(part)
+    for check in checks(part, scenarios):
+        if ENDED.is_set():
+            break
+        (LOGS / f"{check.name}.xml").unlink(missing_ok=True)
+        running = Running(part, check)
+        current.append(running)
+        account(outcome, running)
+    return outcome
+
+
+def side_by_side(parts: list[str], scenarios: list[str], current: list[Running]) -> list[Outcome]:
+    """Parts at the same time; an interruption ends what they run."""
+    with ThreadPoolExecutor(max_workers=len(parts) or 1) as lanes:
+        futures = [lanes.submit(run_part, part, scenarios, current) for part in parts]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            ENDED.set()
+            for running in current:
+                running.stop()
+            raise
 
 
 def settle(background: list[tuple[Outcome, Running]]) -> list[Outcome]:

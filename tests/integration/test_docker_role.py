@@ -91,8 +91,7 @@ def remove_all() -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the plays are written; the three containers run."""
-    if not IMAGE:
-        pytest.skip("the image of redis is not built yet")
+    assert IMAGE, "no image nexanest-database/redis is here: the role images makes it"
     remove_all()
     place = tmp_path_factory.mktemp("docker_role")
     run = play(place, PUBLISHED, NEIGHBOUR, INNER, engine=True)

@@ -27,8 +27,7 @@ def listening() -> Iterator[int]:
 
 @pytest.fixture
 def holder() -> Iterator[int]:
-    if not IMAGE:
-        pytest.skip("the image of redis is not built yet")
+    assert IMAGE, "no image nexanest-database/redis is here: the role images makes it"
     docker("run", "--detach", "--name", HOLDER, "--publish", "127.0.0.1:26030:6379", IMAGE)
     yield 26030
     docker("rm", "--force", "--volumes", HOLDER)
