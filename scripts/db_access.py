@@ -83,6 +83,7 @@ def connect(stack: str, service: str, argv: Sequence[str]) -> int:
     login = where["logins"][service]
     flags = ["--interactive", *(["--tty"] if terminal else [])]
     client = docker(where, terminal=terminal)
+    _demand_running(client, login["container"])
     if service == "redis":
         inside = ["redis-cli", "--user", login["user"], "--askpass", *argv]
         return _with_password(command(client, ["exec", *flags, login["container"], *inside]), where["redis_password"], terminal, bool(argv))
@@ -91,6 +92,17 @@ def connect(stack: str, service: str, argv: Sequence[str]) -> int:
     inside = [*PSQL, f"--username={login['user']}", *database, *argv]
     whole = command(client, ["exec", *flags, login["container"], *inside])
     return _become(whole)
+
+
+def _demand_running(client: Sequence[str], container: str) -> None:
+    """Docker's own words name no remedy. Over SSH a question more costs a connection more, so there they stay."""
+    if client[0] == "ssh":
+        return
+    state = subprocess.run([*client, "inspect", "--format", "{{.State.Running}}", container], stdout=subprocess.PIPE, text=True, check=False)
+    if state.returncode != 0:
+        raise AccessError(f"the container {container} could not be looked at; the reason stands above. Where it is not there, db-start makes it")
+    if state.stdout.strip() != "true":
+        raise AccessError(f"the container {container} is not running: db-status tells why, db-start starts it")
 
 
 def _become(argv: Sequence[str]) -> int:
