@@ -59,4 +59,7 @@ class CallbackModule(CallbackBase):
 
 def _cause(text: str) -> str:
     """Ansible puts one sentence for each layer before what a plugin said: "Task failed: Finalization … failed: The lookup … failed: …"."""
+    if "waiting for become success" in text:
+        why = text.strip().splitlines()[-1]
+        return f"the user is not root and cannot run sudo without a password ({why}): log in as root, or allow this user sudo without a password"
     return text.rpartition(" failed: ")[2] if text.startswith("Task failed: ") else text

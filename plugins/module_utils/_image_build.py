@@ -27,8 +27,10 @@ LOCK_FILE = Path("/run/lock/nexanest-database-images.lock")
 @contextlib.contextmanager
 def lock(progress: Progress, *, timeout: float) -> Iterator[None]:
     """One build at a time on a host. The lock dies with its holder; a run whose operator was cut off may still hold it and finish."""
-    # A machine without an init may lack the folder.
-    LOCK_FILE.parent.mkdir(parents=True, exist_ok=True)
+    if not LOCK_FILE.parent.exists():
+        # A machine without an init may lack the folder. Every user's locks lie there, those of the runs too.
+        LOCK_FILE.parent.mkdir(parents=True, exist_ok=True)
+        LOCK_FILE.parent.chmod(0o1777)
     with LOCK_FILE.open("w") as file:
         until = time.monotonic() + timeout
         while True:

@@ -63,9 +63,8 @@ def entry(tmp_path: Path) -> Entry:
 
 def message_of(run: Run) -> str:
     assert run.rc != 0
-    found = re.findall(r'"msg": "((?:[^"\\]|\\.)*)"', run.stdout)
-    assert len(found) == 1, run.stdout
-    return str(json.loads(f'"{found[0]}"'))
+    assert len(run.failed) == 1, run.stdout
+    return run.failed[0]["message"]
 
 
 def counts(run: Run) -> dict[str, int]:

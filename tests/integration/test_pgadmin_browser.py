@@ -19,7 +19,8 @@ from stack import ROOT, Stack
 
 # Debian's own browser: playwright's would be another download.
 CHROMIUM = "/usr/bin/chromium"
-PATIENCE_MS = 30_000
+# Two cores that also deploy other stacks are slow.
+PATIENCE_MS = 90_000
 # pgAdmin brings the tree and the tools of the last visit back; the test begins as a first visit.
 FIRST_VISIT = """
 import sqlite3

@@ -53,6 +53,7 @@ def test_the_second_product_runs_with_its_own_data(stack: Stack, shop: Stack) ->
     assert shop.secret("POSTGRES_PASSWORD") != stack.secret("POSTGRES_PASSWORD")
 
 
+@pytest.mark.long
 def test_a_second_run_of_the_second_product_changes_nothing(shop: Stack) -> None:
     assert shop.playbook("site").checked().changed == []
 

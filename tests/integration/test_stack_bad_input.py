@@ -118,7 +118,6 @@ def test_two_runs_at_once_the_second_is_told_who_runs(stack: Stack) -> None:
     finally:
         first.communicate(timeout=300)
     assert first.returncode == 0
-    assert stack.playbook("site").checked().changed == []
 
 
 LATER_MOMENTS = ("Make the folder for the services", "networks | Create the networks", "Apply the migrations")
