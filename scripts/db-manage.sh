@@ -47,6 +47,14 @@ report() { # the same, but only the play's report is printed; ends with 0 or 1
     ANSIBLE_STDOUT_CALLBACK=nexanest.database.report play "$@" || exit 1
 }
 
+start() {
+    play site.yml "$@"
+    case " $* " in
+    *" --check "* | *" -C "*) ;;
+    *) printf '%s\n' "The stack $stack is up. Next: make db-status, make db-credentials SERVICE=<a service>; STACK=$stack names it where it is not nexanest." ;;
+    esac
+}
+
 status() {
     case "${1:-}" in
     --json)
@@ -84,7 +92,7 @@ main() {
     check_stack
     "$root/scripts/bootstrap"
     case "$verb" in
-    start) play site.yml "$@" ;;
+    start) start "$@" ;;
     stop | restart) play "playbooks/$verb.yml" "$@" ;;
     logs | connect) ANSIBLE_CONFIG=$root/ansible.cfg exec "$root/.venv/bin/python" "$root/scripts/db_access.py" "$stack" "$verb" "$@" ;;
     *) "$verb" "$@" ;;

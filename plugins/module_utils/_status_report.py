@@ -19,7 +19,8 @@ def report(status: Mapping[str, Any]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     problems = [(service["service"], problem) for service in status["services"] for problem in service["problems"]]
     problems += [("host", problem) for problem in status["host"]["problems"]]
-    lines += ["", *(f"{problem['level']}: {name}: {problem['what']}\n    -> {problem['remedy']}" for name, problem in problems)] if problems else []
+    told = [f"{problem['level']}: {name}: {problem['what']}\n    -> {problem['remedy']}" for name, problem in problems]
+    lines += ["", *(told or ["all is well"])]
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import time
 from typing import Any
@@ -23,6 +24,7 @@ def names(kind: str, stack: str) -> list[str]:
 def commands(stack: str) -> list[list[str]]:
     """argv lists that make the stack's networks and containers again."""
     steps = [_network(json.loads(docker("network", "inspect", name))[0]) for name in names("network", stack)]
+    steps += [["docker", "volume", "create", f"--label={LABEL}={stack}", name] for name in names("volume", stack)]
     for name in sorted(names("container", stack)):
         steps += _container(json.loads(docker("container", "inspect", name))[0])
     return steps
@@ -69,7 +71,7 @@ def _identity(config: dict[str, Any]) -> list[str]:
     argv = [f"--user={config['User']}", *[f"--env={pair}" for pair in config["Env"]], *[f"--label={key}={value}" for key, value in config["Labels"].items()]]
     if health:
         # docker run knows health commands in shell form only; the commands themselves are the same.
-        argv += [f"--health-cmd={' '.join(health['Test'][1:])}", f"--health-interval={health['Interval'] // 10**9}s"]
+        argv += [f"--health-cmd={shlex.join(health['Test'][1:])}", f"--health-interval={health['Interval'] // 10**9}s"]
         argv += [f"--health-timeout={health['Timeout'] // 10**9}s", f"--health-retries={health['Retries']}"]
     return argv
 
