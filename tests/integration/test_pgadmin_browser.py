@@ -102,7 +102,7 @@ def test_a_wrong_password_does_not_enter(page: Page, stack: Stack) -> None:
 
 def test_both_servers_open_without_a_prompt_and_answer_a_query(page: Page, stack: Stack) -> None:
     log_in(page, stack, stack.secret("PGADMIN_PASSWORD"))
-    page.wait_for_url("**/browser/")
+    page.wait_for_url("**/browser/", wait_until="commit")
     node(page, "Servers").dblclick()
     # From the bottom up: the server that was opened last is then the topmost one.
     open_server(page, "TimescaleDB")
