@@ -61,7 +61,6 @@ class Stack:
     name: str
     folder: Path
     ports: Ports = field(default_factory=Ports)
-    pgadmin_email: str = "admin@nexanest.local"
 
     @property
     def inventory(self) -> Path:
@@ -90,6 +89,10 @@ class Stack:
             values = dict(line.split("=", 1) for line in self.env_file.read_text(encoding="utf-8").splitlines() if "=" in line and not line.startswith("#"))
             return values[name].strip().strip("'\"")
         return (self.secrets_dir / name.replace("/", "_")).read_text(encoding="utf-8").rstrip("\n")
+
+    @property
+    def pgadmin_email(self) -> str:
+        return self.secret("PGADMIN_EMAIL")
 
     def secrets(self) -> dict[str, str]:
         """Every secret of the stack, the operator's and the generated ones, by name."""
