@@ -53,7 +53,7 @@ def _limits(host: dict[str, Any]) -> list[str]:
     return [
         "--init", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--restart=unless-stopped",
         f"--memory={host['Memory']}", f"--memory-swap={host['MemorySwap']}", f"--shm-size={host['ShmSize']}", f"--pids-limit={host['PidsLimit']}",
-        *[f"--tmpfs={target}:{options}" for target, options in (host["Tmpfs"] or {}).items()],
+        *[f"--tmpfs={target}:{options}" for target, options in (host.get("Tmpfs") or {}).items()],
         *ports,
     ]  # fmt: skip
 
