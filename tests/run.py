@@ -205,10 +205,15 @@ def run(parts: list[str], scenarios: list[str]) -> list[Outcome]:
         outcomes += settle(background)
         outcomes += side_by_side([part for part in parts if part in NEEDS_STACK], scenarios, current)
     finally:
-        ENDED.set()
-        for running in current:
-            running.stop()
+        stop_all(current)
     return outcomes
+
+
+def stop_all(current: list[Running]) -> None:
+    """End what runs, and start nothing more."""
+    ENDED.set()
+    for running in current:
+        running.stop()
 
 
 def run_part(part: str, scenarios: list[str], current: list[Running]) -> Outcome:
@@ -232,9 +237,8 @@ def side_by_side(parts: list[str], scenarios: list[str], current: list[Running])
         try:
             return [future.result() for future in futures]
         except BaseException:
-            ENDED.set()
-            for running in current:
-                running.stop()
+            # The lanes' end is waited for on the way out: it must come.
+            stop_all(current)
             raise
 
 

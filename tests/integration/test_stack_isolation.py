@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from containers import SERVICES, docker, inspect, processes, started
+from containers import SERVICES, docker, inspect, newest_image, processes, started
 from stack import Stack
 
 STATUS_FACTS = {"CapEff": "0000000000000000", "CapBnd": "0000000000000000", "NoNewPrivs": "1"}
@@ -83,14 +83,10 @@ def test_a_container_has_no_way_out(stack: Stack) -> None:
         docker("rm", "--force", outside)
 
 
-def _image(kind: str) -> str:
-    return docker("image", "ls", f"nexanest-database/{kind}", "--format", "{{.Repository}}:{{.Tag}}").split()[0]
-
-
 def _other_network_listener() -> str:
     """A server outside of the stack's networks: on the engine's default bridge, which is the way out."""
     argv = ["/venv/bin/python3", "-m", "http.server", "8000", "--directory", "/tmp"]
-    return docker("run", "--detach", "--entrypoint", argv[0], _image("pgadmin"), *argv[1:]).strip()
+    return docker("run", "--detach", "--entrypoint", argv[0], newest_image("pgadmin"), *argv[1:]).strip()
 
 
 KNOCK = """
@@ -107,7 +103,7 @@ else:
 
 
 def _connect_from_default_bridge(address: str) -> bool:
-    argv = ["docker", "run", "--rm", "--entrypoint", "/venv/bin/python3", _image("pgadmin"), "-c", KNOCK, address]
+    argv = ["docker", "run", "--rm", "--entrypoint", "/venv/bin/python3", newest_image("pgadmin"), "-c", KNOCK, address]
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
