@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +22,7 @@ import pytest
 from stack import ROOT, Run, ansible_playbook, environment
 
 NAME = "entrytest"
+NOBODY = 65534
 ODD = "p'a\"ss#w$o%r{d}\\{{ 1 + 1 }}"
 VALUES = {"POSTGRES_PASSWORD": ODD, "TIMESCALE_PASSWORD": "two", "REDIS_PASSWORD": "three", "PGADMIN_EMAIL": "a@b.local", "PGADMIN_PASSWORD": "four-5"}
 LOCK_AND_WAIT = """
@@ -195,3 +199,26 @@ def test_a_second_run_is_told_who_has_the_stack(entry: Entry, other_run: subproc
 def test_a_killed_run_does_not_block_the_next(entry: Entry, other_run: subprocess.Popen[bytes]) -> None:
     other_run.send_signal(signal.SIGKILL)
     assert counts(entry.run())["failures"] == 0
+
+
+@pytest.fixture
+def readable_by_all() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "home").mkdir()
+        shutil.chown(Path(folder) / "home", NOBODY, NOBODY)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("verb", ["site", "status", "stop", "restart", "destroy"])
+def test_a_user_without_roots_rights_is_told_so_whatever_the_verb(readable_by_all: Path, verb: str) -> None:
+    """Nobody's user id; reading stays allowed, as the checkout and the interpreter may lie in a folder of root's."""
+    entry = Entry(readable_by_all)
+    reader = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    done = subprocess.run(
+        [*reader, str(ROOT / ".venv" / "bin" / "ansible-playbook"), "--inventory", str(entry.inventory), str(ROOT / "playbooks" / f"{verb}.yml")],
+        cwd=ROOT, env={**os.environ, "HOME": str(readable_by_all / "home")}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "is not root and cannot run sudo without a password" in " ".join(done.stdout.split()), done.stdout + done.stderr
+    assert "changed=0" in done.stdout
