@@ -105,7 +105,8 @@ class ImageBuilder:
         BaseImage(self.runner, folder=WORK_FOLDER, mirror=self.mirror).make(step.image)
 
     def _build(self, step: Step, parent: Future[None] | None) -> None:
-        recipe = self.services[step.label].recipe
+        service = self.services[step.label]
+        recipe = service.layer if step.kind == "layer" and service.layer else service.recipe
         folder = WORK_FOLDER / step.label
         folder.mkdir()
         for name, text in recipe.files.items():
@@ -116,7 +117,7 @@ class ImageBuilder:
             raise ImageError(f"{step.image} was not built, because {step.parent} could not be made")
         # The host's network: its mirror and its proxy are reachable from there. The classic builder: an engine without buildx has no other.
         argv = ["docker", "build", "--force-rm", "--network", "host", "--build-arg", f"BASE={step.parent}", "--tag", step.image]
-        labels = {"flavour": "built", "service": step.label, "build": step.image.rpartition("-")[2]}
+        labels = {"service": step.label, "build": step.image.rpartition("-")[2], **({"flavour": "built"} if step.kind == "build" else {})}
         argv += [word for key, value in labels.items() for word in ("--label", f"nexanest.database.{key}={value}")]
         self.runner.run([*argv, str(folder)], label=step.label, task=f"building {step.image}", environment={"DOCKER_BUILDKIT": "0"})
         shutil.rmtree(folder)

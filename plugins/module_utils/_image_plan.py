@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Service:
-    """One service and the three places its image may come from: the operator, a registry, a build."""
+    """One service and the three places its image may come from: the operator, a registry, a build.
+
+    layer: what is built on the registry's image, where that lacks packages.
+    """
 
     name: str
     recipe: Recipe
@@ -41,6 +44,14 @@ class Service:
     registry_mb: int = 0
     own: str = ""
     flavour: str = ""
+    layer: Recipe | None = None
+
+    @property
+    def from_registry(self) -> str:
+        """The image of a service that comes from a registry: the registry's own, or the layer on it."""
+        if self.layer is None:
+            return self.registry
+        return f"{self.layer.repository}:{self.layer.version}-{_digest([self.registry, sorted(self.layer.files.items())])}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Step:
-    """One image to make: pull it, import the base, or build it on its parent."""
+    """One image to make. kind: pull it, import the base, build it on its parent, or build the layer on the registry's image."""
 
     kind: str
     image: str
@@ -114,7 +125,7 @@ def choose(service: Service, *, built: str, source: str, present: Collection[str
     """
     if service.own:
         return Choice(service.name, service.own, "operator", "use" if service.own in present else "pull")
-    from_registry = Choice(service.name, service.registry, "registry", "use" if service.registry in present else "pull")
+    from_registry = Choice(service.name, service.from_registry, "registry", "use" if service.from_registry in present else "pull")
     from_build = Choice(service.name, built, "built", "use" if built in present else "build")
     if source != "auto":
         return from_registry if source == "registry" else from_build
@@ -122,8 +133,8 @@ def choose(service: Service, *, built: str, source: str, present: Collection[str
         return from_build
     if from_registry.action == "use":
         return from_registry
-    if answers(service.registry):
-        return Choice(service.name, service.registry, "registry", "pull", fallback=built)
+    if service.registry in present or answers(service.registry):
+        return Choice(service.name, service.from_registry, "registry", "pull", fallback=built)
     return from_build
 
 
@@ -145,10 +156,19 @@ def steps(choices: Sequence[Choice], services: Mapping[str, Service], *, base: s
 
     for choice in choices:
         if choice.action == "pull":
-            result[choice.image] = Step("pull", choice.image, choice.service, space_mb=services[choice.service].registry_mb)
+            result |= {step.image: step for step in _pulls(services[choice.service], choice, present)}
         elif choice.action == "build":
             build(choice.service)
     return list(result.values())
+
+
+def _pulls(service: Service, choice: Choice, present: Collection[str]) -> Iterator[Step]:
+    layer = service.layer if choice.origin == "registry" else None
+    image = service.registry if layer else choice.image
+    if image not in present:
+        yield Step("pull", image, service.name, space_mb=service.registry_mb)
+    if layer:
+        yield Step("layer", choice.image, service.name, parent=image, space_mb=layer.space_mb)
 
 
 def flavour(service: Service, choice: Choice, rules: Sequence[Rule], labels: Mapping[str, str]) -> str:

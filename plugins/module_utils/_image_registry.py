@@ -17,7 +17,8 @@ TIMEOUT = 6.0
 def answers(host: str, *, mirrors: Sequence[str] = (), proxies: Mapping[str, str] | None = None) -> bool:
     """Any HTTP answer of the registry, or of one of the engine's mirrors, counts. Bounded in time, also where name resolution hangs."""
     found = threading.Event()
-    urls = [f"{mirror.rstrip('/')}/v2/" for mirror in mirrors] + [f"https://{host}/v2/"]
+    schemes = ("https", "http") if _is_loopback(host) else ("https",)
+    urls = [f"{mirror.rstrip('/')}/v2/" for mirror in mirrors] + [f"{scheme}://{host}/v2/" for scheme in schemes]
 
     def ask() -> None:
         if any(_answers(url, proxies) for url in urls):
@@ -33,6 +34,11 @@ def engine_proxies(info: Mapping[str, object]) -> dict[str, str] | None:
     """The engine's own proxies out of `docker info`; None: it has none, so the environment's count."""
     proxies = {kind: str(info.get(key) or "") for kind, key in (("http", "HttpProxy"), ("https", "HttpsProxy"))}
     return {kind: url for kind, url in proxies.items() if url} or None
+
+
+def _is_loopback(host: str) -> bool:
+    """The engine, too, talks plain HTTP to a registry on its own host."""
+    return host.rpartition(":")[0].startswith("127.") or host.partition(":")[0] == "localhost"
 
 
 def _answers(url: str, proxies: Mapping[str, str] | None) -> bool:

@@ -21,6 +21,7 @@ options:
     description:
       - What is known of each service, by name. Services that are only a parent of a wanted one stand here too.
       - C(image) is the operator's own, C(flavour) how it behaves, C(registry) the image to pull, C(recipe) how it is built.
+      - C(layer), a recipe too, is what is built on the image from the registry, where that lacks packages.
     type: dict
     required: true
   wanted:
@@ -105,6 +106,13 @@ EXAMPLES = r"""
           space_mb: 200
           files:
             Dockerfile: "{{ lookup('ansible.builtin.file', 'redis/Dockerfile', rstrip=false) }}"
+        layer:
+          repository: nexanest-database/redis-layered
+          version: "8"
+          parent: registry
+          space_mb: 10
+          files:
+            Dockerfile: "{{ lookup('ansible.builtin.file', 'redis-layered/Dockerfile', rstrip=false) }}"
     source: auto
     rules:
       - repository: redis
@@ -185,7 +193,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def service(name: str, known: Mapping[str, Any]) -> Service:
     return Service(
-        name=name, recipe=Recipe(**known["recipe"]), registry=known["registry"], registry_mb=known["registry_mb"], own=known["image"], flavour=known["flavour"]
+        name=name,
+        recipe=Recipe(**known["recipe"]),
+        registry=known["registry"],
+        registry_mb=known["registry_mb"],
+        own=known["image"],
+        flavour=known["flavour"],
+        layer=Recipe(**known["layer"]) if "layer" in known else None,
     )
 
 
@@ -200,7 +214,7 @@ class Images:
 
     def read(self) -> Host:
         names = [*self.built.values(), self.base]
-        names += [image for item in self.services.values() for image in (item.own, item.registry)]
+        names += [image for item in self.services.values() for image in (item.own, item.registry, item.from_registry)]
         return read_host(names, assume_empty=self.params["assume_empty"])
 
     def plan(self, host: Host) -> Plan:
@@ -270,7 +284,7 @@ def _built(choice: Choice) -> Choice:
 def changes(plan: Plan, packages: Sequence[str]) -> list[Change]:
     """The plan as changes; the packages are only there for the builds."""
     found = [Change("package", name, None, {"state": "installed"}) for name in packages]
-    ways = {"pull": "pulled from its registry", "base": f"made by debootstrap of Debian {SUITE}", "build": "built on"}
+    ways = {"pull": "pulled from its registry", "base": f"made by debootstrap of Debian {SUITE}", "build": "built on", "layer": "built on"}
     return found + [Change("image", step.image, None, {"origin": f"{ways[step.kind]} {step.parent}".strip()}) for step in plan.steps]
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils._image_plan import (
@@ -63,6 +65,29 @@ def test_the_operators_image_comes_before_all_others() -> None:
 def test_a_pull_that_auto_chose_can_fall_back_to_a_build() -> None:
     assert decide(present=set(), answers=True).fallback == BUILT["redis"]
     assert decide(present=set(), source="registry").fallback == ""
+
+
+LAYERED = replace(make_service("postgres"), layer=Recipe("nexanest-database/postgres-layered", "1", "registry", {"Dockerfile": "FROM ${BASE}"}))
+
+
+@pytest.mark.parametrize(("present", "kinds"), [(set(), ["pull", "layer"]), ({"postgres:1.2"}, ["layer"]), ({LAYERED.from_registry}, [])])
+def test_a_layer_is_built_on_what_the_registry_gives(present: set[str], kinds: list[str]) -> None:
+    choice = choose(LAYERED, built=BUILT["postgres"], source="registry", present=present, answers=lambda _image: True)
+    made = steps([choice], {**SERVICES, "postgres": LAYERED}, base=BASE_NAME, present=present)
+    assert choice.image == LAYERED.from_registry
+    assert [step.kind for step in made] == kinds
+    assert [step.parent for step in made if step.kind == "layer"] == ["postgres:1.2"] * ("layer" in kinds)
+
+
+def test_a_layers_name_changes_with_the_image_below_it_and_with_its_files() -> None:
+    other_file = replace(LAYERED, layer=Recipe("nexanest-database/postgres-layered", "1", "registry", {"Dockerfile": "FROM other"}))
+    assert len({LAYERED.from_registry, replace(LAYERED, registry="postgres:1.3").from_registry, other_file.from_registry}) == 3
+
+
+def test_an_operators_image_gets_no_layer() -> None:
+    own = replace(LAYERED, own="acme/postgres:17")
+    choice = choose(own, built=BUILT["postgres"], source="auto", present=set(), answers=lambda _image: True)
+    assert [step.kind for step in steps([choice], {"postgres": own}, base=BASE_NAME, present=set())] == ["pull"]
 
 
 def test_a_built_name_changes_with_its_files_and_with_its_parent() -> None:
