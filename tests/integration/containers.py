@@ -23,9 +23,12 @@ def docker(*argv: str, stdin: str = "") -> str:
 
 
 def newest_image(service: str) -> str:
-    """The image of a service that was built last; empty where none was."""
+    """TEST_<SERVICE>_IMAGE, else the image of a service that was built last."""
+    named = os.environ.get(f"TEST_{service.upper()}_IMAGE")
     names = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference=nexanest-database/{service}").split()
-    return names[0] if names else ""
+    if not named and not names:
+        raise RuntimeError(f"no image nexanest-database/{service} is here: build it with the role images, or name another in TEST_{service.upper()}_IMAGE")
+    return named or names[0]
 
 
 def inspect(name: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import secrets
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from containers import newest_image
 
 LABEL = "nexanest.database.test"
 START_SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "redis" / "files" / "start-redis"
@@ -37,14 +37,7 @@ notify-keyspace-events KEA
 
 
 def redis_image() -> str:
-    """TEST_REDIS_IMAGE, else the newest tag of nexanest-database/redis."""
-    named = os.environ.get("TEST_REDIS_IMAGE")
-    if named:
-        return named
-    tags = docker("image", "ls", "nexanest-database/redis", "--format", "{{.Repository}}:{{.Tag}}").split()
-    if not tags:
-        raise RuntimeError("no image nexanest-database/redis is here: build it with the role images, or name another in TEST_REDIS_IMAGE")
-    return tags[0]
+    return newest_image("redis")
 
 
 def acl_lines(passwords: dict[str, str]) -> list[str]:

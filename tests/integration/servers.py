@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import subprocess
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
+from containers import newest_image
 
 LABEL = "nexanest.database.test"
 START_TIMEOUT = 90.0
@@ -58,18 +58,11 @@ class Server:
         """The rows of one statement, run as the superuser; [] where it has none."""
         with contextlib.closing(self.connect(database)) as connection, connection.cursor() as cursor:
             cursor.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []  # a row may have no columns
 
 
 def postgres_image() -> str:
-    """TEST_POSTGRES_IMAGE, else the newest tag of nexanest-database/postgres."""
-    named = os.environ.get("TEST_POSTGRES_IMAGE")
-    if named:
-        return named
-    tags = _docker("image", "ls", "nexanest-database/postgres", "--format", "{{.Repository}}:{{.Tag}}").split()
-    if not tags:
-        raise RuntimeError("no image nexanest-database/postgres is here: build it with the role images, or name another in TEST_POSTGRES_IMAGE")
-    return tags[0]
+    return newest_image("postgres")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from containers import newest_image
 from modules import run_module
 
 from ansible_collections.nexanest.database.plugins.module_utils._pgadmin import PgAdminError, accepts_login
@@ -66,7 +66,7 @@ def pgadmin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         "--env", f"PGADMIN_DEFAULT_EMAIL={EMAIL}", "--env", "PGADMIN_DEFAULT_PASSWORD_FILE=/start/password", "--env", "PGADMIN_LISTEN_PORT=8080",
         "--env", "PGADMIN_CONFIG_ALLOW_SPECIAL_EMAIL_DOMAINS=['local']", "--env", "PGADMIN_CONFIG_UPGRADE_CHECK_ENABLED=False",
         "--env", "PGADMIN_CUSTOM_CONFIG_DISTRO_FILE=/run/pgadmin/config_distro.py", "--env", "PGADMIN_DISABLE_POSTFIX=1",
-        os.environ.get("TEST_PGADMIN_IMAGE", "nexanest-database/pgadmin:9"),
+        newest_image("pgadmin"),
     )  # fmt: skip
     try:
         trial = Trial(container=name, url=f"http://127.0.0.1:{docker('port', name, '8080/tcp').split()[0].rpartition(':')[2]}")
