@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MANAGE = STACK='$(STACK)' ./scripts/db-manage.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help db-start db-stop db-restart db-status db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-destroy
+.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-destroy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-22s %s\n", $$1, $$2 }'
@@ -22,6 +22,9 @@ db-restart: ## restart the containers
 db-status: ## health, version, port, uptime, size, and what to do about problems (JSON=1 for programs)
 	@$(MANAGE) status $(if $(filter-out 0,$(JSON)),--json) $(ARGS)
 
+db-access: ## log in as every role, try every door; ends with 1 where one is open that should not be
+	@$(MANAGE) access $(ARGS)
+
 db-logs: ## logs of all containers (SERVICE=redis for one, FOLLOW=1 to stay)
 	@$(MANAGE) logs $(if $(filter-out 0,$(FOLLOW)),--follow) $(SERVICE)
 
@@ -36,6 +39,9 @@ db-connect-redis: ## redis-cli as the administrator
 
 db-credentials: ## print the connection string of SERVICE=auth
 	@$(MANAGE) credentials '$(SERVICE)'
+
+db-seed: ## sample data for empty databases (SIZE=small, medium, large, or a number of users)
+	@$(MANAGE) seed '$(or $(SIZE),small)' $(ARGS)
 
 db-destroy: ## remove the stack with ALL DATA (CONFIRM=<stack's name>)
 	@CONFIRM='$(CONFIRM)' $(MANAGE) destroy $(ARGS)

@@ -13,10 +13,12 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   stop                                  stop the containers; nothing is removed
   restart                               restart the containers
   status [--json]                       health, version, port, uptime, size; ends with 1 where something is broken
+  access                                log in as every role and try every door; ends with 1 where one is open that should not be
   logs [--follow] [service]             logs of all containers, or of one (postgres, timescaledb, redis, pgadmin)
   connect postgres|timescale [psql's options]
   connect redis [redis-cli's options]
   credentials SERVICE                   connection string of a service's application
+  seed [SIZE]                           sample data for empty databases; small (default), medium, large, or a number of users
   destroy                               remove the stack with all data; CONFIRM=<stack's name> must be set
 TEXT
 }
@@ -65,9 +67,20 @@ status() {
     esac
 }
 
+access() {
+    report playbooks/access_report.yml "$@"
+}
+
 credentials() {
     [[ "${1:-}" =~ ^[A-Za-z0-9_.-]*$ ]] || die "'$1' is no name of a service"
     report playbooks/credentials.yml -e "{\"stack_credentials_service\": \"${1:-}\"}"
+}
+
+seed() {
+    local size=${1:-small}
+    [[ "$size" =~ ^[a-z0-9]+$ ]] || die "'$size' is no size: small, medium, large, or a number of users"
+    shift || true
+    play playbooks/seed.yml -e "{\"stack_seed_size\": \"$size\"}" "$@"
 }
 
 destroy() {
@@ -79,7 +92,7 @@ main() {
     local verb=${1:-}
     [ $# -eq 0 ] || shift
     case "$verb" in
-    start | stop | restart | status | logs | connect | credentials | destroy) ;;
+    start | stop | restart | status | access | logs | connect | credentials | seed | destroy) ;;
     '' | help | -h | --help)
         usage
         return

@@ -5,18 +5,11 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-COLLECTION = Path(__file__).resolve().parents[2]
-# Anything that somebody may have meant as a migration; the module judges the names.
-MEANT = re.compile(r"[0-9]{4}.*|.*\.sql", re.IGNORECASE | re.DOTALL)
+from ansible_collections.nexanest.database.plugins.plugin_utils.migration_files import collection_version, with_files
 
 
 class ActionModule(ActionBase):
@@ -25,52 +18,6 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        databases = arguments.get("databases")
-        if not isinstance(databases, list):
-            raise AnsibleActionFail("postgres_migrations: databases must be a list of {name, directory, session_role}")
-        roots = _roots(task_vars or {}, self._loader.get_basedir())
-        arguments["databases"] = [_with_files(item, roots) for item in databases]
-        arguments["collection_version"] = _collection_version()
+        arguments["databases"] = with_files(arguments.get("databases"), task_vars or {}, self._loader.get_basedir())
+        arguments["collection_version"] = collection_version()
         return {**result, **self._execute_module(module_name="nexanest.database.postgres_migrations", module_args=arguments, task_vars=task_vars)}
-
-
-def _roots(task_vars: Mapping[str, Any], playbook: str) -> list[Path]:
-    inventory = task_vars.get("inventory_dir")
-    return [*([Path(inventory)] if inventory else []), Path(playbook)]
-
-
-def _with_files(item: Any, roots: list[Path]) -> dict[str, Any]:
-    if not isinstance(item, dict) or not item.get("directory"):
-        raise AnsibleActionFail("postgres_migrations: each of databases needs a name and a directory")
-    directory = _directory(str(item["directory"]), roots)
-    try:
-        paths = sorted(path for path in directory.iterdir() if MEANT.fullmatch(path.name) and not path.name.startswith(".") and not path.is_dir())
-        files = [{"name": path.name, "text": _text(path)} for path in paths]
-    except OSError as error:
-        raise AnsibleActionFail(f"postgres_migrations: cannot read the migrations of {item.get('name')}: {error}") from error
-    return {**item, "directory": str(directory), "files": files}
-
-
-def _directory(given: str, roots: list[Path]) -> Path:
-    path = Path(given).expanduser()
-    tried = [path] if path.is_absolute() else [root / path for root in roots]
-    for candidate in tried:
-        if candidate.is_dir():
-            return candidate
-    raise AnsibleActionFail(f"postgres_migrations: there is no directory {' or '.join(map(str, tried))} on the controller; make it, or correct `directory`")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise AnsibleActionFail(f"postgres_migrations: {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-
-
-def _collection_version() -> str:
-    """Of an installed copy from its manifest, of a checkout from galaxy.yml."""
-    manifest, galaxy = COLLECTION / "MANIFEST.json", COLLECTION / "galaxy.yml"
-    if manifest.is_file():
-        return str(json.loads(manifest.read_text(encoding="utf-8"))["collection_info"]["version"])
-    found = re.search(r"^version:\s*(\S+)", galaxy.read_text(encoding="utf-8"), re.MULTILINE) if galaxy.is_file() else None
-    return found[1] if found else "unknown"

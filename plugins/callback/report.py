@@ -37,8 +37,11 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
         if result.task.action in DEBUG:
-            sys.stdout.write(f"{result.result.get('msg', '')}\n")
-            sys.stdout.flush()
+            text = str(result.result.get("msg", ""))
+            # A remark stays out of $(make db-credentials …).
+            stream = sys.stderr if text.startswith("# ") else sys.stdout
+            stream.write(f"{text}\n")
+            stream.flush()
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
         self._complain(result)

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
 from ansible_collections.nexanest.database.plugins.module_utils._databases_model import (
     APP,
+    DEFINER,
     OWNER,
     PUBLIC,
     READONLY,
@@ -62,7 +63,10 @@ def _schema_step(database: DesiredDatabase, schema: str, inside: Inside, judged:
     elif actual.owner != owner:
         statements.append(statement("ALTER SCHEMA {} OWNER TO {}", name(schema), name(owner)))
     grants = _without_owner(actual, owner)
-    wanted: Rights = {database.role(kind): ("USAGE",) for kind in (APP, READONLY)}
+    wanted: dict[str, tuple[str, ...]] = {database.role(kind): ("USAGE",) for kind in (APP, READONLY)}
+    if database.definer:
+        # A function's new owner must be able to create where the function lies.
+        wanted[database.role(DEFINER)] = ("CREATE", "USAGE") if schema in database.schemas else ("USAGE",)
     judged = set(judged) - {owner}
     statements += converge(Subject("SCHEMA {}", (name(schema),)), grants, wanted, judged=judged, owner=owner)
     before = None if actual is None else {"owner": actual.owner, "access": shown(actual.grants, judged)}

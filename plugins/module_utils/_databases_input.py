@@ -12,6 +12,7 @@ from ansible_collections.nexanest.database.plugins.module_utils import _database
 from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
 from ansible_collections.nexanest.database.plugins.module_utils._databases_model import (
     APP,
+    DEFINER,
     KINDS,
     MIGRATOR,
     OWNER,
@@ -25,8 +26,11 @@ from ansible_collections.nexanest.database.plugins.module_utils._databases_model
 )
 from ansible_collections.nexanest.database.plugins.module_utils._databases_settings import settings
 
+# Keys of the same entries that other modules read: postgres_migrations, postgres_user_tokens, postgres_jobs.
+ELSEWHERE = ("migrations", "baseline", "user_tokens", "jobs")
 DATABASE_KEYS = (
-    "name", "service", "comment", "encoding", "locale", "locale_provider", "conn_limit", "settings", "extensions", "schemas", "roles", "state",
+    "name", "service", "comment", "encoding", "locale", "locale_provider", "conn_limit", "settings", "extensions", "schemas", "roles", "definer", "state",
+    *ELSEWHERE,
 )  # fmt: skip
 ROLE_KEYS = {OWNER: ("login",), MIGRATOR: ("conn_limit", "settings"), APP: ("conn_limit", "settings"), READONLY: ("conn_limit", "settings")}
 REFUSED_DATABASES = ("postgres", "template0", "template1")
@@ -53,7 +57,7 @@ def desired(params: Mapping[str, Any]) -> Desired:
     roles = _roles(databases, entries)
     backup = _backup(params.get("backup_role"))
     _refuse_twins([*roles, *([backup.name] if backup else [])], "a service and backup_role both want the role")
-    dropped_roles = [name for database in dropped for name in map(database.role, KINDS) if name not in roles]
+    dropped_roles = [name for database in dropped for name in map(database.role, (*KINDS, DEFINER)) if name not in roles]
     passwords = checks.keys(params.get("passwords") or {}, {*roles, *dropped_roles}, "passwords")
     roles = {name: _with_password(role, passwords) for name, role in roles.items()}
     if backup is not None:
@@ -87,6 +91,9 @@ def _database(name: str, data: Mapping[str, Any]) -> DesiredDatabase:
         _role_name(f"{service}_{kind}", f"{where}: the role")
     comment = _given(data, "comment", None)
     schemas = _schemas(_given(data, "schemas", [name]), where)
+    definer = checks.flag(data.get("definer"), f"{where}: definer")
+    if checks.flag(data.get("user_tokens"), f"{where}: user_tokens") and not definer:
+        raise InputError(f"{where} has user_tokens without definer, to which their functions belong: add definer: true")
     return DesiredDatabase(
         name=name,
         service=service,
@@ -99,6 +106,7 @@ def _database(name: str, data: Mapping[str, Any]) -> DesiredDatabase:
         extensions=_extensions(_given(data, "extensions", []), schemas, where),
         schemas=schemas,
         role_settings=_role_settings(_role_options(data, where), service, where),
+        definer=definer,
     )
 
 
@@ -166,21 +174,24 @@ def _roles(databases: Sequence[DesiredDatabase], entries: Iterable[tuple[str, st
     options = {name: _role_options(data, f"database {name!r}") for name, _state, data in entries}
     found: dict[str, DesiredRole] = {}
     for database in databases:
-        for kind in KINDS:
-            role = _role(database.role(kind), kind, options[database.name][kind])
+        for kind in (*KINDS, *([DEFINER] if database.definer else [])):
+            role = _role(database.role(kind), kind, options[database.name].get(kind, {}))
             if found.setdefault(role.name, role) != role:
                 raise InputError(f"the databases of service {database.service!r} disagree about the role {role.name!r}: give both the same options")
     return found
 
 
 def _role(name: str, kind: str, options: Mapping[str, Any]) -> DesiredRole:
+    if kind == DEFINER:
+        # Owns the functions that act before the user is known: row security does not hold for them.
+        return DesiredRole(name, login=False, bypassrls=True)
     if kind == OWNER:
         return DesiredRole(name, login=checks.flag(options.get("login"), f"role {name!r}: login"))
     return DesiredRole(name, login=True, conn_limit=checks.number(_given(options, "conn_limit", -1), f"role {name!r}: conn_limit", least=-1))
 
 
 def _with_password(role: DesiredRole, passwords: Mapping[str, Any]) -> DesiredRole:
-    if role.name.endswith(f"_{OWNER}"):
+    if role.name.endswith((f"_{OWNER}", f"_{DEFINER}")):
         if role.name in passwords:
             raise InputError(f"passwords has the role {role.name!r}, which nobody logs in as: leave it out")
         return role
@@ -207,6 +218,8 @@ def _backup(data: Any) -> DesiredRole | None:
 def _memberships(databases: Iterable[DesiredDatabase], backup: DesiredRole | None) -> tuple[DesiredMembership, ...]:
     """Without inheritance the migrator can create nothing as itself: whatever it makes belongs to the owner."""
     found = [DesiredMembership(database.role(OWNER), database.role(MIGRATOR), inherit=False) for database in databases]
+    # The owner may give a function to the definer, and has none of its rights.
+    found += [DesiredMembership(database.role(DEFINER), database.role(OWNER), inherit=False) for database in databases if database.definer]
     if backup is not None:
         found.append(DesiredMembership("pg_read_all_data", backup.name, inherit=True))
     return tuple(dict.fromkeys(found))

@@ -13,6 +13,7 @@ PUBLIC = ""  # the grantee PUBLIC; no role can have the empty name
 SYSTEM_DATABASES = ("postgres", "template1")
 
 OWNER, MIGRATOR, APP, READONLY = KINDS = ("owner", "migrator", "app", "readonly")
+DEFINER = "definer"  # only where a database asks for it
 
 # A list is for settings that are lists of names, such as search_path.
 Setting: TypeAlias = "str | tuple[str, ...]"
@@ -62,6 +63,7 @@ class DesiredDatabase:
     extensions: tuple[DesiredExtension, ...] = ()
     schemas: tuple[str, ...] = ()
     role_settings: Mapping[str, Settings] = field(default_factory=dict)  # by kind of role
+    definer: bool = False
 
     def role(self, kind: str) -> str:
         return f"{self.service}_{kind}"

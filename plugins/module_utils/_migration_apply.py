@@ -48,7 +48,11 @@ WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname = (pg_catalog.parse_ide
 
 
 class MigrationFailed(Exception):
-    """A file failed and was rolled back; the text gives file, line, statement and PostgreSQL's words."""
+    """A file failed and was rolled back; what: file, line, statement and PostgreSQL's words; then: what that means for the database."""
+
+    def __init__(self, what: str, then: str) -> None:
+        self.what = what
+        super().__init__(f"{what}. {then}")
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,10 @@ def apply(connection: psycopg2.extensions.connection, database: str, pending: Pe
             return
         except psycopg2.Error as error:
             if connection.closed:
-                raise MigrationFailed(progress.lost(error)) from error
+                raise progress.lost(error) from error
             _clean_up(connection, pending)
             if error.pgcode not in _RETRIED or attempt == options.lock_retries:
-                raise MigrationFailed(progress.failed(error, attempt + 1)) from error
+                raise progress.failed(error, attempt + 1) from error
             time.sleep(min(attempt + 1, 5))
 
 
@@ -91,15 +95,17 @@ class _Progress:
     def file(self) -> str:
         return f"{self.database}/{self.pending.file.name}"
 
-    def failed(self, error: psycopg2.Error, attempts: int) -> str:
+    def failed(self, error: psycopg2.Error, attempts: int) -> MigrationFailed:
         end = "It was rolled back" if self.pending.migration.transaction else "It has no transaction, so look at what it left"
         again = (
             f" Tried {attempts} times: {_RETRIED[error.pgcode]}; run again when the long query or transaction has ended." if error.pgcode in _RETRIED else ""
         )
-        return f"migration {self.file} failed at {self._where(error)}: {_words(error)}. {end}; what was applied before it stays.{again}"
+        what = f"migration {self.file} failed at {self._where(error)}: {_words(error)}"
+        return MigrationFailed(what, f"{end}; what was applied before it stays.{again}")
 
-    def lost(self, error: psycopg2.Error) -> str:
-        return f"migration {self.file}: the connection was lost at {self._where(error)}: {_words(error)}. Run again: the ledger tells what was applied"
+    def lost(self, error: psycopg2.Error) -> MigrationFailed:
+        what = f"migration {self.file}: the connection was lost at {self._where(error)}: {_words(error)}"
+        return MigrationFailed(what, "Run again: the ledger tells what was applied")
 
     def _where(self, error: psycopg2.Error) -> str:
         if self.statement is None:
@@ -142,7 +148,7 @@ def _transaction(connection: psycopg2.extensions.connection, pending: Pending, o
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         _administrator(cursor)
         if connection.info.transaction_status != extensions.TRANSACTION_STATUS_INTRANS:
-            raise MigrationFailed(f"migration {progress.file} ended its own transaction; remove what does it")
+            raise MigrationFailed(f"migration {progress.file} ended its own transaction", "Remove what does it")
         ledger.record(connection, pending.file, started=started, version=options.version)
         cursor.execute("COMMIT")
 

@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import Applied, File
+from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import Applied, File, Ledger
 
 if TYPE_CHECKING:
     import psycopg2.extensions
@@ -30,18 +30,39 @@ CREATE TABLE IF NOT EXISTS _ledger.migrations (
     duration interval NOT NULL,
     collection_version text NOT NULL
 );
+ALTER TABLE _ledger.migrations ADD COLUMN IF NOT EXISTS baseline boolean NOT NULL DEFAULT false;
 COMMENT ON TABLE _ledger.migrations IS 'One row per applied migration file, written in the transaction that applied it';
-GRANT SELECT ON _ledger.migrations TO PUBLIC;
+COMMENT ON COLUMN _ledger.migrations.baseline IS 'The file was not run: the schema was there and equal to what it makes';
+CREATE TABLE IF NOT EXISTS _ledger.repeatable (
+    file text PRIMARY KEY,
+    sha256 text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+    text text NOT NULL,
+    applied_by text NOT NULL,
+    started timestamptz NOT NULL,
+    duration interval NOT NULL,
+    collection_version text NOT NULL
+);
+COMMENT ON TABLE _ledger.repeatable IS 'One row per repeatable file, with the text that ran last';
+CREATE TABLE IF NOT EXISTS _ledger.catalog (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    form text NOT NULL,
+    sha256 text NOT NULL,
+    taken timestamptz NOT NULL
+);
+COMMENT ON TABLE _ledger.catalog IS 'Fingerprint of the catalog when it was known to be what the migrations make; empty: it was not';
+GRANT SELECT ON ALL TABLES IN SCHEMA _ledger TO PUBLIC;
 """
 
 # The owner of a database may create schemas: a ledger that it made could hold triggers that run as the administrator.
 _OWNERS = """
-SELECT CASE WHEN o.rolsuper THEN t.rolname ELSE o.rolname END, o.rolsuper AND coalesce(t.rolsuper, true), c.oid IS NOT NULL
+SELECT coalesce((array_agg(t.rolname) FILTER (WHERE NOT t.rolsuper))[1], o.rolname),
+  o.rolsuper AND coalesce(bool_and(t.rolsuper), true), coalesce(array_agg(c.relname::text) FILTER (WHERE c.oid IS NOT NULL), '{}')
 FROM pg_catalog.pg_namespace n
 JOIN pg_catalog.pg_roles o ON o.oid = n.nspowner
-LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'migrations'
+LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname IN ('migrations', 'repeatable', 'catalog')
 LEFT JOIN pg_catalog.pg_roles t ON t.oid = c.relowner
 WHERE n.nspname = '_ledger'
+GROUP BY o.rolname, o.rolsuper
 """
 
 _HOLDER = """
@@ -52,23 +73,50 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 """
 
 
+_RECORD = """
+INSERT INTO _ledger.migrations (file, sha256, applied_by, started, duration, collection_version, id, baseline)
+VALUES (%s, %s, session_user, %s, pg_catalog.clock_timestamp() - %s, %s, %s, %s)
+"""
+
+_RECORD_REPEATABLE = """
+INSERT INTO _ledger.repeatable (file, sha256, applied_by, started, duration, collection_version, text)
+VALUES (%s, %s, session_user, %s, pg_catalog.clock_timestamp() - %s, %s, %s)
+ON CONFLICT (file) DO UPDATE SET sha256 = excluded.sha256, text = excluded.text, applied_by = excluded.applied_by, started = excluded.started,
+  duration = excluded.duration, collection_version = excluded.collection_version
+"""
+
+
 class LedgerUnusable(Exception):
     """The ledger cannot be trusted or locked; the text says why and what to do."""
 
 
-def read(connection: psycopg2.extensions.connection) -> list[Applied]:
-    """All rows, in one query; none where there is no ledger yet."""
+def tables(connection: psycopg2.extensions.connection) -> set[str]:
+    """Which tables of the ledger there are; LedgerUnusable where somebody else than an administrator could have made them."""
     with connection.cursor() as cursor:
         cursor.execute(_OWNERS)
         found = cursor.fetchone()
-        if found is not None and not found[1]:
-            raise LedgerUnusable(
-                f"{connection.info.dbname}: the schema _ledger or its table belongs to {found[0]}, which is no superuser: not our ledger; rename it"
-            )
-        if found is None or not found[2]:
-            return []
-        cursor.execute("SELECT id, file, sha256 FROM _ledger.migrations ORDER BY id")
-        return [Applied(*row) for row in cursor.fetchall()]
+    if found is None:
+        return set()
+    if not found[1]:
+        raise LedgerUnusable(
+            f"{connection.info.dbname}: the schema _ledger or its table belongs to {found[0]}, which is no superuser: not our ledger; rename it"
+        )
+    return set(found[2])
+
+
+def read(connection: psycopg2.extensions.connection) -> Ledger:
+    """All rows, in one query per table; none where there is no ledger yet."""
+    present = tables(connection)
+    with connection.cursor() as cursor:
+        applied: list[Applied] = []
+        repeated: list[File] = []
+        if "migrations" in present:
+            cursor.execute("SELECT id, file, sha256 FROM _ledger.migrations ORDER BY id")
+            applied = [Applied(*row) for row in cursor.fetchall()]
+        if "repeatable" in present:
+            cursor.execute("SELECT file, text FROM _ledger.repeatable ORDER BY file")
+            repeated = [File(*row) for row in cursor.fetchall()]
+    return Ledger(tuple(applied), tuple(repeated))
 
 
 def create(connection: psycopg2.extensions.connection) -> None:
@@ -99,9 +147,22 @@ def lock(connection: psycopg2.extensions.connection, *, wait: float) -> None:
 
 def record(connection: psycopg2.extensions.connection, file: File, *, started: datetime, version: str) -> None:
     """Write the row of a file, in the transaction that is open, if one is."""
+    values = (file.name, file.sha256, started, started, version)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO _ledger.migrations (id, file, sha256, applied_by, started, duration, collection_version)"
-            " VALUES (%s, %s, %s, session_user, %s, pg_catalog.clock_timestamp() - %s, %s)",
-            (file.number, file.name, file.sha256, started, started, version),
-        )
+        if file.repeatable:
+            cursor.execute(_RECORD_REPEATABLE, (*values, file.text))
+        else:
+            cursor.execute(_RECORD, (*values, file.number, False))
+
+
+def adopt(connection: psycopg2.extensions.connection, ledger: Ledger, *, version: str) -> None:
+    """Record files as applied that were not run; all or none."""
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT pg_catalog.clock_timestamp()")
+        moment = cursor.fetchall()[0][0]
+        for row in ledger.applied:
+            cursor.execute(_RECORD, (row.name, row.sha256, moment, moment, version, row.number, True))
+        for file in ledger.repeated:
+            cursor.execute(_RECORD_REPEATABLE, (file.name, file.sha256, moment, moment, version, file.text))
+        cursor.execute("COMMIT")

@@ -121,7 +121,9 @@ def compare(wanted: Mapping[str, object], running: Mapping[str, Setting], *, com
     problems: list[str] = []
     for given, value in sorted(wanted.items()):
         setting = running.get(given.lower())
-        if setting is None:
+        if setting is None and value is not None and _comes_with_restart(given, wanted, running):
+            differences.append(Difference(given, "not loaded", text(value), restart=True, altered=False))
+        elif setting is None:
             problems.append(_unknown(given, running))
         elif value is None:
             problems.append(f"{given} has no value; write one, or remove it")
@@ -218,6 +220,14 @@ def shown(setting: Setting) -> str:
     fitting = [(name, size) for name, size in units.items() if amount % size == 0 and size >= units[base["unit"]]]
     name, size = max(fitting, key=lambda item: item[1])
     return f"{amount // size}{name}"
+
+
+def _comes_with_restart(given: str, wanted: Mapping[str, object], running: Mapping[str, Setting]) -> bool:
+    """Whether it belongs to a library that the server will load at its next start."""
+    loaded = running.get("shared_preload_libraries")
+    coming = set(_items(text(wanted.get("shared_preload_libraries", "")))) - set(_items(loaded.effective if loaded else ""))
+    prefix = given.lower().partition(".")[0]
+    return "." in given and not coming.isdisjoint({prefix, f"pg_{prefix}"})
 
 
 def _unknown(given: str, running: Mapping[str, Setting]) -> str:

@@ -27,7 +27,8 @@ PROCESSES_MB = 32  # [own] postmaster, checkpointer, writers, launchers
 HASH_MULTIPLIER = 2  # [pg] its default since 15; written out because the sum depends on it
 WORK_MEM_STEP_KB = 256
 MINIMUM_WORK_MEM_KB = 1024
-EXTRA_WORKERS = 4  # launcher of logical replication, pg_cron and the like
+CRON_JOBS = 3  # cron.max_running_jobs, which the role postgres sets
+EXTRA_WORKERS = 3 + CRON_JOBS  # the launchers of logical replication, of pg_cron and of TimescaleDB; scheduled jobs
 
 REDIS = ("redis", "redis-sessions")
 SERVERS = ("postgres", "timescaledb")

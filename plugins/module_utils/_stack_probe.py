@@ -19,6 +19,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._connection impo
 from ansible_collections.nexanest.database.plugins.module_utils._engine import Engine
 from ansible_collections.nexanest.database.plugins.module_utils._redis import REDIS_ERROR, RedisFailed, RedisLoginRefused, RedisServer
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import REFUSED, UNASKED, UNREACHABLE, Facts
+from ansible_collections.nexanest.database.plugins.module_utils._stack_schedule import notices
+from ansible_collections.nexanest.database.plugins.module_utils._stack_schema import schema_drift
 
 TIMEOUT = 5
 WRONG_PASSWORD = "password authentication failed"  # noqa: S105  a message, no password
@@ -72,10 +74,13 @@ def ask_postgres(service: Mapping[str, Any], _document: Mapping[str, Any]) -> di
         with contextlib.closing(connect({**params, "login_host": service["host"], "login_port": service["port"]})) as connection, connection.cursor() as cursor:
             cursor.execute(POSTGRES_QUERY)
             version, size, connections, most, pending, extension = cursor.fetchone() or ("", None, 0, 0, [], None)
+        drift = schema_drift({**params, "login_host": service["host"], "login_port": service["port"]})
+        schedule = notices({**params, "login_host": service["host"], "login_port": service["port"]})
     except ServerUnreachable as error:
         return {"trouble": REFUSED if WRONG_PASSWORD in str(error) else UNREACHABLE, "reason": str(error)}
     wanted = service["kind"] == "timescaledb"
-    details = {"connections": connections, "max_connections": most, "pending_restart": pending, "database": service["login_db"]}
+    details = {"connections": connections, "max_connections": most, "pending_restart": pending, "database": service["login_db"], "schema_drift": drift}
+    details["schedule"] = schedule
     # Debian adds its package's version in brackets.
     version = version.split()[0] + (f" + {extension}" if wanted and extension else "")
     return {"version": version, "size": size, "details": {**details, "extension_missing": wanted and extension is None}}

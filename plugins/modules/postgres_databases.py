@@ -17,6 +17,8 @@ description:
   - Every service has four roles, named after it. C(<service>_owner) owns the database and its schemas and is nobody's login;
     C(<service>_migrator) logs in for migrations, and all that it makes belongs to the owner;
     C(<service>_app) reads and writes rows and calls functions; C(<service>_readonly) reads.
+  - A database with C(definer) has a fifth, C(<service>_definer), for functions that act before the user is known. It is nobody's login, row security
+    does not hold for it, and the owner may give functions to it. What such a function reads, a migration grants to it.
   - Only a service's own roles (and O(backup_role)) can connect to its databases. C(PUBLIC) can connect to none, the server's own included,
     and can call no function that an owner makes from then on.
   - Rights on single tables belong to migrations. The module sets the default privileges that new objects get.
@@ -52,6 +54,8 @@ options:
       - C(roles) has options by kind of role. C(app), C(migrator), C(readonly) take C(conn_limit) and C(settings), which are laid over guard rails
         (timeouts for statements, locks and idle transactions; V(null) removes one); C(owner) takes C(login), for what demands an owner
         that may log in (it still has no password).
+      - C(definer) (V(false) by default) gives the service the role C(<service>_definer).
+      - C(migrations), C(baseline), C(user_tokens) and C(jobs) are left to the modules that read them, but C(user_tokens) needs C(definer).
     type: list
     elements: dict
     required: true

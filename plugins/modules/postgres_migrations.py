@@ -15,6 +15,7 @@ author:
   - The nexanest.database authors (@nexanest)
 description:
   - Applies the files C(NNNN_what.sql) of a directory to a database, in the order of their numbers, each exactly once, to one or several databases in one call.
+  - Files C(R_what.sql) are repeatable. They run after the others, in the order of their names, whenever their text is not the one that ran last.
   - The files lie on the controller. A ledger in each database, the table C(_ledger.migrations), records id, file, SHA-256, who applied it, when, how long it
     took and the collection's version. Only the administrator writes it; every role of the database can read it.
   - Each file runs in one transaction together with its row in the ledger. A file that fails is rolled back, and those before it stay.
@@ -22,14 +23,22 @@ description:
     that is used twice, a file that vanished, and text that is not plain SQL (commands of psql, V(COPY) from a program or from data lines, own transaction
     control, a byte-order mark, Windows line ends, NUL) are refused, all in one message.
   - Two runs at once are safe. One applies, the other waits and then finds nothing left to do.
+  - The ledger also keeps a fingerprint of the catalog. Where it is not known whether a catalog is what its files make (it was changed by hand before
+    a file was applied, or the fingerprint is of an older form), a run compares it with what the files make in O(shadow), and warns of a difference.
 extends_documentation_fragment:
   - nexanest.database.login
+  - nexanest.database.shadow
 attributes:
   check_mode:
-    description: Lists the pending files. A database that is not there yet is planned as an empty one.
+    description:
+      - The applied files are run again in O(shadow), then the pending ones. One that fails there fails the task, with the words that a run would have.
+      - A file whose effect hangs on the rows that are there (a unique index over duplicates) cannot be predicted.
+      - Without O(shadow), or where its image is not there yet, the pending files are listed. A database that is not there yet is planned as an empty one.
     support: full
   diff_mode:
-    description: The pending files, by database, with their checksums.
+    description:
+      - The files with their checksums, then the difference of the catalogs before and after, object by object.
+      - In check mode the catalogs are those of O(shadow).
     support: full
   idempotent:
     description: A file in the ledger is never run again.
@@ -48,12 +57,18 @@ options:
       directory:
         description:
           - Directory on the controller that holds the files. A relative one is looked for beside the inventory, then beside the playbook.
-          - Files that do not end in C(.sql) and do not start with four digits, and folders, are ignored.
+          - Files that do not end in C(.sql) and start neither with four digits nor with C(R_), and folders, are ignored.
         type: path
         required: true
       session_role:
         description: Role that runs the statements and so owns what they create. The login by default.
         type: str
+      baseline:
+        description:
+          - Number of a file. Where the database holds something but has no ledger, its catalog is compared with what the files up to this one make in
+            O(shadow). If they are equal, these files are recorded as applied, else the run is refused with the differences.
+          - A database with a ledger, and one with nothing in it, is treated as without it.
+        type: int
       files:
         description: The files' text. Filled in by the action plugin on the controller; never set it.
         type: list
@@ -91,6 +106,7 @@ options:
     type: str
     default: unknown
 notes:
+  - M(nexanest.database.postgres_schema_info) tells in which objects a database differs from what its files make.
   - "The line C(-- migration: no-transaction) in a file runs its one statement outside a transaction, as C(CREATE INDEX CONCURRENTLY IF NOT EXISTS) needs.
     An invalid index of that name, left by a failure or a crash, is dropped before it."
 """
@@ -111,6 +127,15 @@ EXAMPLES = r"""
       - name: portfolio
         directory: migrations/portfolio
         session_role: portfolio_owner
+        baseline: 3
+    shadow:
+      image: nexanest-database/postgres:17
+      uid: 999
+      gid: 999
+      preload_libraries: [pg_stat_statements]
+      databases: "{{ data_model_postgres_databases }}"
+      label: nexanest.database.stack=nexanest
+      memory_mb: 1024
     lock_timeout: 5s
     lock_retries: 10
     lock_wait: 900
@@ -132,8 +157,19 @@ applied:
   sample:
     auth: [0001_users.sql, 0002_tokens.sql]
     portfolio: []
+adopted:
+  description: Files recorded as applied without running them (O(databases[].baseline)), by database.
+  returned: always
+  type: dict
+  sample:
+    portfolio: [0001_portfolios.sql]
+prediction:
+  description: How the difference was predicted. C(by) is V(shadow), or V(files) where only the names of the files are known and C(reason) says why.
+  returned: always; empty outside check mode and where nothing is pending
+  type: dict
+  sample: {by: files, reason: "the image nexanest-database/postgres:17 is not on this host yet"}
 objects:
-  description: The same as a list of objects.
+  description: The files as a list of objects.
   returned: always
   type: list
   elements: dict
@@ -149,21 +185,18 @@ problems:
   sample: ["auth: 0002 is missing before 0003_tokens.sql; numbers have no gaps"]
 """
 
-import contextlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nexanest.database.plugins.module_utils import _migration_ledger as ledger
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
-from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable, connect
-from ansible_collections.nexanest.database.plugins.module_utils._migration_apply import MigrationFailed, Options, apply
-from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import Applied, File, Plan, plan
-
-if TYPE_CHECKING:
-    import psycopg2.extensions
+from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable
+from ansible_collections.nexanest.database.plugins.module_utils._migration_apply import MigrationFailed
+from ansible_collections.nexanest.database.plugins.module_utils._migration_ledger import LedgerUnusable
+from ansible_collections.nexanest.database.plugins.module_utils._migration_options import FILES_ARGUMENT, SHADOW_ARGUMENT, Refused
+from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import File
+from ansible_collections.nexanest.database.plugins.module_utils._migration_run import Run
 
 ARGUMENTS: dict[str, Any] = {
     **LOGIN_ARGUMENTS,
@@ -175,13 +208,11 @@ ARGUMENTS: dict[str, Any] = {
             "name": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "session_role": {"type": "str"},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "options": {"name": {"type": "str", "required": True}, "text": {"type": "str", "required": True}},
-            },
+            "baseline": {"type": "int"},
+            "files": FILES_ARGUMENT,
         },
     },
+    "shadow": SHADOW_ARGUMENT,
     "lock_timeout": {"type": "str", "default": "5s"},
     "lock_retries": {"type": "int", "default": 10},
     "lock_wait": {"type": "int", "default": 900},
@@ -190,122 +221,42 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-class Refused(Exception):
-    """Nothing was applied anywhere; problems: why."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        super().__init__(f"no migration was applied: {'; '.join(problems)}")
-
-
-def read(params: Mapping[str, Any]) -> dict[str, list[Applied]]:
-    """The ledgers of the databases that exist."""
-    if any(item["files"] is None for item in params["databases"]):
-        raise Refused(["the files were not read on the controller; call the module by its full name, nexanest.database.postgres_migrations"])
-    names = [item["name"] for item in params["databases"]]
-    if params["assume_empty"]:
-        return {}
-    ledgers: dict[str, list[Applied]] = {}
-    for name in _present(params, "SELECT datname FROM pg_database WHERE datname = ANY (%s)", names):
-        with contextlib.closing(connect(params, name)) as connection:
-            ledgers[name] = ledger.read(connection)
-    return ledgers
-
-
-def plans(params: Mapping[str, Any], ledgers: Mapping[str, Sequence[Applied]]) -> list[Plan]:
-    """Every database's plan; Refused where one has a problem."""
-    made = [plan(item["name"], [File(**file) for file in item["files"]], ledgers.get(item["name"], [])) for item in params["databases"]]
-    problems = [*_bad_options(params), *[problem for one in made for problem in one.problems]]
-    if problems:
-        raise Refused(problems)
-    return made
-
-
-def apply_all(params: Mapping[str, Any], applied: dict[str, list[str]]) -> None:
-    """Lock every database, plan again on what is true now, and apply; `applied` grows with every file."""
-    if params["assume_empty"]:
-        raise Refused(["assume_empty is for check mode alone"])
-    _check_targets(params)
-    with _locked(params) as connections:
-        now = {name: ledger.read(connection) for name, connection in connections.items()}
-        for item, one in zip(params["databases"], plans(params, now), strict=True):
-            options = Options(item["session_role"], params["lock_timeout"], params["lock_retries"], params["collection_version"])
-            if one.pending:
-                ledger.create(connections[one.database])
-            for pending in one.pending:
-                apply(connections[one.database], one.database, pending, options)
-                applied[one.database].append(pending.file.name)
-
-
-def _bad_options(params: Mapping[str, Any]) -> list[str]:
-    names = [item["name"] for item in params["databases"]]
-    problems = [f"{name} stands twice in databases; write it once" for name in sorted(set(names)) if names.count(name) > 1]
-    if not re.fullmatch(r"[0-9]+\s*(us|ms|s|min|h|d)?", params["lock_timeout"]):
-        problems.append(f"lock_timeout is {params['lock_timeout']!r}; write a number and a unit, as 5s or 500ms")
-    return problems
-
-
-def _present(params: Mapping[str, Any], query: str, names: Sequence[str]) -> set[str]:
-    with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
-        cursor.execute(query, (list(names),))
-        return {row[0] for row in cursor.fetchall()}
-
-
-def _check_targets(params: Mapping[str, Any]) -> None:
-    """Databases and roles must be there before the first file is applied anywhere."""
-    names = {item["name"] for item in params["databases"]}
-    roles = {item["session_role"] for item in params["databases"] if item["session_role"]}
-    missing = [f"database {name}" for name in sorted(names - _present(params, "SELECT datname FROM pg_database WHERE datname = ANY (%s)", sorted(names)))]
-    missing += [f"role {role}" for role in sorted(roles - _present(params, "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", sorted(roles)))]
-    if missing:
-        raise Refused([f"{what} does not exist; converge it with postgres_databases first" for what in missing])
-
-
-@contextlib.contextmanager
-def _locked(params: Mapping[str, Any]) -> Iterator[dict[str, psycopg2.extensions.connection]]:
-    """A session with the lock on every database; in the order of names, so that two runs cannot wait for each other."""
-    with contextlib.ExitStack() as stack:
-        connections: dict[str, psycopg2.extensions.connection] = {}
-        for name in sorted(item["name"] for item in params["databases"]):
-            connections[name] = stack.enter_context(contextlib.closing(connect(params, name)))
-            ledger.lock(connections[name], wait=params["lock_wait"])
-        yield connections
-
-
-def _changes(params: Mapping[str, Any], applied: Mapping[str, Sequence[str]]) -> list[Change]:
-    files = {(item["name"], file["name"]): File(**file) for item in params["databases"] for file in item["files"] or []}
+def _changes(params: Mapping[str, Any], names: Mapping[str, Sequence[str]], kind: str) -> list[Change]:
+    files = {(item["name"], file["name"]): File(**file) for item in params["databases"] if names[item["name"]] for file in item["files"] or []}
     return [
-        Change(kind="migration", name=f"{database}/{name}", before=None, after={"sha256": files[database, name].sha256})
-        for database, names in applied.items()
-        for name in names
+        Change(kind=kind, name=f"{database}/{name}", before=None, after={"sha256": files[database, name].sha256})
+        for database, listed in names.items()
+        for name in listed
     ]
 
 
-def _result(params: Mapping[str, Any], applied: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    changes = _changes(params, applied)
+def _result(params: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    done = run.outcome
+    files = [*_changes(params, done.adopted, "baseline"), *_changes(params, done.applied, "migration")]
     # The texts of all files would come back with every result otherwise.
     invocation = {"module_args": {"databases": [item["name"] for item in params["databases"]]}}
-    return {"changed": bool(changes), "diff": diff(changes), "objects": objects(changes), "applied": applied, "invocation": invocation}
+    result = {"changed": bool(files), "diff": diff([*files, *done.catalog]), "objects": objects(files), "applied": done.applied, "adopted": done.adopted}
+    return {**result, "prediction": done.prediction, "invocation": invocation}
 
 
 def main() -> None:
     # no_log: the texts of all files do not belong into the host's log.
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, no_log=True)
     params = module.params
-    applied: dict[str, list[str]] = {item["name"]: [] for item in params["databases"]}
+    run = Run(params)
     try:
-        planned = {one.database: [pending.file.name for pending in one.pending] for one in plans(params, read(params))}
-        if module.check_mode:
-            applied = planned
-        elif any(planned.values()):
-            apply_all(params, applied)
+        run.forecast() if module.check_mode else run.perform()
     except Refused as refusal:
-        module.fail_json(msg=str(refusal), problems=refusal.problems, **_result(params, applied))
-    except (ServerUnreachable, ledger.LedgerUnusable, MigrationFailed) as error:
-        module.fail_json(msg=str(error), **_result(params, applied))
+        module.fail_json(msg=str(refusal), problems=refusal.problems, **_result(params, run))
+    except (ServerUnreachable, LedgerUnusable, MigrationFailed) as error:
+        module.fail_json(msg=str(error), **_result(params, run))
     except STATEMENT_ERROR as error:
-        module.fail_json(msg=f"postgres_migrations: the ledger could not be read or made: {' '.join(str(error).split())}", **_result(params, applied))
-    module.exit_json(**_result(params, applied))
+        module.fail_json(
+            msg=f"postgres_migrations: the ledger or the catalog could not be read or written: {' '.join(str(error).split())}", **_result(params, run)
+        )
+    for warning in run.outcome.warnings:
+        module.warn(warning)
+    module.exit_json(**_result(params, run))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import databases
+import many_migrations
 import raw_stack
+import row_security
 
 CONFIGURATION = Path("/etc/nexanest-database")
 
@@ -61,10 +64,16 @@ def no_change(inventory: str, rounds: int) -> str:
     return row("no-change site.yml", ours, theirs, "a play that gathers facts and pings the same host")
 
 
+def five_databases(rounds: int) -> list[str]:
+    """Service databases by one module, against looped tasks; on throw-away servers."""
+    return [row(name, sides["ours"], sides["theirs"], databases.AGAINST) for name, sides in databases.measure(rounds).items()]
+
+
 def main() -> None:
     inventory, stack = sys.argv[1:3]
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
-    rows = [from_images_to_healthy(inventory, stack, rounds), no_change(inventory, rounds)]
+    rows = [from_images_to_healthy(inventory, stack, rounds), no_change(inventory, rounds), *five_databases(rounds)]
+    rows += [*many_migrations.rows(rounds, row), *row_security.rows(rounds, row)]
     playbook(inventory, "playbooks/destroy.yml", "-e", f"stack_destroy_confirm={stack}")
     print(f"medians of {rounds} alternating rounds; a ratio below 1 means faster than the comparison\n")
     print("\n".join(rows))

@@ -11,7 +11,8 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2] / ".ansible_dev")]
 
-from stack import Stack, stack_named  # noqa: E402  (the path above is what makes it importable)
+import timescale_editions  # noqa: E402  (the path above is what makes it importable)
+from stack import Stack, stack_named  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,9 @@ def stack() -> Iterator[Stack]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the shared stack last: the throw-away servers of the others do not compete with it for memory."""
     items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+    timescale_editions.skip_others(items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in timescale_editions.summary(terminalreporter):
+        terminalreporter.write_line(line)

@@ -27,7 +27,9 @@ initdb -D "$PGDATA" -U "$TEST_USER" --pwfile=/tmp/password --auth-local=trust --
   -E UTF8 --locale-provider=builtin --locale=C.UTF-8 --no-sync >/dev/null
 rm /tmp/password
 echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
-exec postgres -D "$PGDATA" -k /tmp -c listen_addresses='*' -c fsync=off -c full_page_writes=off -c shared_buffers=32MB "$@"
+set -- -D "$PGDATA" -k /tmp -c listen_addresses='*' -c fsync=off -c full_page_writes=off -c shared_buffers=32MB "$@"
+[ -z "$TEST_RESTARTS" ] || while :; do postgres "$@" || sleep 0.2; done
+exec postgres "$@"
 """
 
 
@@ -66,18 +68,28 @@ def postgres_image() -> str:
 
 
 @contextlib.contextmanager
-def postgres_server(*, image: str | None = None, user: str = "nexanest", settings: Sequence[str] = (), prefix: str = "test") -> Iterator[Server]:
+def postgres_server(
+    *,
+    image: str | None = None,
+    user: str = "nexanest",
+    settings: Sequence[str] = (),
+    prefix: str = "test",
+    disk: str = "1g",
+    memory: str = "512m",
+    restarts: bool = False,
+) -> Iterator[Server]:
     """Start a server, wait until it answers, and remove it afterwards.
 
-    settings: more of the server's settings, as "name=value".
+    settings: more of the server's settings, as "name=value"; disk: size of what it can write to, a part of its memory; restarts: start again when it ended.
     """
     name = f"{prefix}-postgres-{secrets.token_hex(4)}"
     password = secrets.token_urlsafe(16)
     options = [part for setting in settings for part in ("-c", setting)]
     _docker(
         "run", "--detach", "--init", "--name", name, "--label", LABEL, "--user", "999:999",
-        "--tmpfs", "/data:uid=999,gid=999,mode=0700,size=1g", "--shm-size", "128m", "--memory", "512m",
+        "--tmpfs", f"/data:uid=999,gid=999,mode=0700,size={disk}", "--shm-size", "128m", "--memory", memory,
         "--publish", "127.0.0.1::5432", "--env", "PGDATA=/data/pgdata", "--env", f"TEST_USER={user}", "--env", f"TEST_PASSWORD={password}",
+        "--env", f"TEST_RESTARTS={'yes' if restarts else ''}",
         "--entrypoint", "/bin/sh", image or postgres_image(), "-c", START, "sh", *options,
     )  # fmt: skip
     try:

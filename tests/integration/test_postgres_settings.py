@@ -94,6 +94,17 @@ def test_a_setting_that_needs_a_restart_is_reported_and_the_server_is_not_restar
     assert server.query("SELECT pg_postmaster_start_time()") == begun
 
 
+def test_a_library_and_its_settings_come_with_the_restart() -> None:
+    wanted = {"shared_preload_libraries": "pg_stat_statements,pg_cron", "cron.timezone": "UTC", "cron.max_running_jobs": 3}
+    with postgres_server(prefix="tc") as fresh:
+        planned = converge(fresh, wanted, check=True)
+        text = "shared_preload_libraries = 'pg_stat_statements,pg_cron'\ncron.timezone = 'UTC'\ncron.max_running_jobs = 3\n"
+        execute(fresh, "sh", "-c", f"cat >>{CONF}", stdin=text)
+        first = converge(fresh, wanted)
+        assert first["objects"] == planned["objects"]
+        assert first["restart_required"] == converge(fresh, wanted)["restart_required"] == ["shared_preload_libraries"]
+
+
 def test_a_new_hba_file_is_loaded_although_no_setting_differs(server: Server) -> None:
     write(server, HBA, "local all all trust\nhost all nobody all reject\nhost all all all scram-sha-256\n")
     result = converge(server, {"jit": True})

@@ -57,9 +57,10 @@ def test_psql_of_the_servers_image_enters_over_the_data_network(stack: Stack) ->
 
 
 def test_the_application_works_with_the_migrated_tables(stack: Stack) -> None:
-    query(stack, "postgres", "auth", "DELETE FROM auth.users WHERE email = 'somebody@example.org'", user="auth_app")
-    query(stack, "postgres", "auth", "INSERT INTO auth.users (email, password_hash) VALUES ('somebody@example.org', '$argon2id$v=19$x')", user="auth_app")
-    assert query(stack, "postgres", "auth", "SELECT status FROM auth.users WHERE email = 'somebody@example.org'", user="auth_readonly") == [("pending",)]
+    query(stack, "postgres", "auth", "SELECT auth.register_user('somebody@example.org', '$argon2id$v=19$x')", user="auth_app")
+    assert query(stack, "postgres", "auth", "SELECT status FROM auth.find_account('somebody@example.org')", user="auth_app") == [("pending",)]
+    # Nobody is set, so nobody's row is seen.
+    assert query(stack, "postgres", "auth", "SELECT status FROM auth.users", user="auth_readonly") == []
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         query(stack, "postgres", "auth", "BEGIN READ WRITE; DELETE FROM auth.users", user="auth_readonly")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):

@@ -26,8 +26,7 @@ def _write_env(stack: Stack) -> None:
 
 def test_all_secrets_rotate_while_the_stack_runs(stack: Stack) -> None:
     old = {name: stack.secret(name) for name in ("POSTGRES_PASSWORD", "TIMESCALE_PASSWORD", "REDIS_PASSWORD", "postgres/auth_app", "redis/auth")}
-    query(stack, "postgres", "auth", "DELETE FROM auth.users WHERE email = 'kept@example.org'", user="auth_app")
-    query(stack, "postgres", "auth", "INSERT INTO auth.users (email, password_hash) VALUES ('kept@example.org', '$argon2id$x')", user="auth_app")
+    query(stack, "postgres", "auth", "SELECT auth.register_user('kept@example.org', '$argon2id$x')", user="auth_app")
     redis_client(stack).set("rotation:kept", "1")
     before = started(stack.name)
 
@@ -39,7 +38,7 @@ def test_all_secrets_rotate_while_the_stack_runs(stack: Stack) -> None:
     assert {name: after[name] for name in before if "postgres" in name or "timescale" in name} == {
         name: before[name] for name in before if "postgres" in name or "timescale" in name
     }
-    assert query(stack, "postgres", "auth", "SELECT count(*) FROM auth.users WHERE email = 'kept@example.org'", user="auth_app") == [(1,)]
+    assert query(stack, "postgres", "auth", "SELECT count(*) FROM auth.find_account('kept@example.org')", user="auth_app") == [(1,)]
     assert query(stack, "timescaledb", "timescale", "SELECT 1") == [(1,)]
     assert redis_client(stack).get("rotation:kept") == "1"
     assert redis_client(stack, user="auth").ping()

@@ -128,4 +128,4 @@ def test_twins_and_disagreement_are_refused() -> None:
 
 def test_roles_of_a_shared_service_outlive_one_of_its_databases() -> None:
     found = parsed({"name": "a"}, {"name": "b", "service": "a", "state": "absent"})
-    assert (found.dropped, found.dropped_roles) == (("b",), ())
+    assert (found.dropped, found.dropped_roles) == (("b",), ("a_definer",))

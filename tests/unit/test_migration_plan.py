@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import Applied, File, plan
+from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import NOTHING, Applied, File, Ledger, adopted, plan, replayed
 from ansible_collections.nexanest.database.plugins.module_utils._migration_sql import scan
 from ansible_collections.nexanest.database.plugins.module_utils._migration_text import UnfitText, concurrent_index, parse
 
@@ -16,24 +16,26 @@ TOKENS = File("0002_tokens.sql", "CREATE TABLE tokens (id int);\n")
 THIRD = File("0003_more.sql", "SELECT 3;\n")
 
 
-def applied(*files: File) -> list[Applied]:
-    return [Applied(file.number, file.name, file.sha256) for file in files]
+def applied(*files: File) -> Ledger:
+    """The ledger after these files."""
+    versioned = (file for file in files if not file.repeatable)
+    return Ledger(tuple(Applied(file.number, file.name, file.sha256) for file in versioned), tuple(file for file in files if file.repeatable))
 
 
-def pending(files: list[File], ledger: list[Applied]) -> list[str]:
+def pending(files: list[File], ledger: Ledger = NOTHING) -> list[str]:
     made = plan("auth", files, ledger)
     assert made.problems == ()
     return [item.file.name for item in made.pending]
 
 
-def problems(files: list[File], ledger: list[Applied] | None = None) -> tuple[str, ...]:
-    made = plan("auth", files, ledger or [])
+def problems(files: list[File], ledger: Ledger = NOTHING) -> tuple[str, ...]:
+    made = plan("auth", files, ledger)
     assert made.pending == ()
     return made.problems
 
 
 def test_all_files_are_pending_in_order_on_an_empty_ledger() -> None:
-    assert pending([TOKENS, USERS], []) == ["0001_users.sql", "0002_tokens.sql"]
+    assert pending([TOKENS, USERS]) == ["0001_users.sql", "0002_tokens.sql"]
 
 
 def test_only_new_files_are_pending() -> None:
@@ -68,6 +70,51 @@ def test_a_changed_file_is_refused_with_both_checksums() -> None:
 )
 def test_what_does_not_fit_is_refused_by_name(files: list[File], ledger: list[File], said: str) -> None:
     assert said in " | ".join(problems(files, applied(*ledger)))
+
+
+VIEWS = File("R_views.sql", "CREATE OR REPLACE VIEW v AS SELECT 1;\n")
+FUNCTIONS = File("R_functions.sql", "CREATE OR REPLACE FUNCTION f() RETURNS int RETURN 1;\n")
+
+
+def test_repeatable_files_come_last_in_the_order_of_their_names() -> None:
+    assert pending([VIEWS, TOKENS, FUNCTIONS, USERS]) == [USERS.name, TOKENS.name, FUNCTIONS.name, VIEWS.name]
+
+
+def test_a_repeatable_file_runs_again_only_when_its_text_changed() -> None:
+    done = applied(USERS, VIEWS, FUNCTIONS)
+    assert pending([USERS, VIEWS, FUNCTIONS], done) == []
+    assert pending([USERS, File(VIEWS.name, "CREATE OR REPLACE VIEW v AS SELECT 2;"), FUNCTIONS], done) == [VIEWS.name]
+    assert pending([USERS], done) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (File("R_x.sql", "\\i other.sql"), "auth/R_x.sql: line 1: `\\i other.sql` is a command of psql"),
+        (File("R_x.sql", "-- migration: no-transaction\nVACUUM"), "auth/R_x.sql: a repeatable file runs in a transaction"),
+        (File("R-x.sql", "SELECT 1"), "auth/R-x.sql: a migration is named NNNN_what.sql, as 0001_users.sql, or R_what.sql"),
+    ],
+)
+def test_a_repeatable_file_obeys_the_same_rules(file: File, said: str) -> None:
+    assert said in " | ".join(problems([USERS, file]))
+
+
+def test_a_replay_runs_the_applied_files_and_the_repeatable_texts_that_ran_last() -> None:
+    newer = File(VIEWS.name, "CREATE OR REPLACE VIEW v AS SELECT 2;")
+    again = replayed([TOKENS, USERS, newer], applied(USERS, VIEWS))
+    assert [(one.file.name, one.file.text) for one in again] == [(USERS.name, USERS.text), (VIEWS.name, VIEWS.text)]
+
+
+def test_a_replay_names_the_file_that_later_rules_refuse() -> None:
+    old = File("0001_old.sql", "BEGIN; SELECT 1; COMMIT;")
+    with pytest.raises(UnfitText, match=r"0001_old\.sql: line 1: `BEGIN`"):
+        replayed([old], applied(old))
+
+
+def test_a_baseline_takes_the_files_up_to_its_number() -> None:
+    assert [row.name for row in adopted([THIRD, USERS, TOKENS, VIEWS], 2).applied] == [USERS.name, TOKENS.name]
+    with pytest.raises(UnfitText, match="baseline is 0007, but there is no such file; the last is 0002"):
+        adopted([USERS, TOKENS, VIEWS], 7)
 
 
 def test_an_applied_file_is_not_judged_again_by_later_rules() -> None:

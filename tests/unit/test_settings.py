@@ -108,6 +108,17 @@ def test_differences_say_what_needs_a_restart_and_what_was_set_by_hand() -> None
     assert found.problems == ()
 
 
+def test_settings_of_a_library_that_the_next_start_loads_wait_for_it() -> None:
+    running = {"shared_preload_libraries": setting("shared_preload_libraries", "pg_stat_statements", context="postmaster", source="configuration file")}
+    wanted = {"shared_preload_libraries": "pg_stat_statements,pg_cron", "cron.timezone": "UTC", "pgaudit.log": "ddl"}
+    found = compare(wanted, running)
+    assert [(one.name, one.before, one.after, one.restart) for one in found.differences] == [
+        ("cron.timezone", "not loaded", "UTC", True),
+        ("shared_preload_libraries", "pg_stat_statements", "pg_stat_statements,pg_cron", True),
+    ]
+    assert [problem.partition(";")[0] for problem in found.problems] == ["the server knows no setting pgaudit.log"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [

@@ -69,7 +69,7 @@ def test_a_two_gigabyte_server_gets_these_settings() -> None:
         "wal_buffers": "16MB",
         "min_wal_size": "512MB",
         "max_wal_size": "1GB",
-        "max_worker_processes": "6",
+        "max_worker_processes": "8",
         "max_parallel_workers": "2",
         "max_parallel_workers_per_gather": "1",
         "max_parallel_maintenance_workers": "1",
@@ -79,7 +79,7 @@ def test_a_two_gigabyte_server_gets_these_settings() -> None:
 
 def test_timescaledb_gets_background_workers_and_locks_for_its_chunks() -> None:
     settings = postgres_settings(4096, cpus=4, timescaledb=True)
-    assert (settings["timescaledb.max_background_workers"], settings["max_worker_processes"]) == ("16", "24")
+    assert (settings["timescaledb.max_background_workers"], settings["max_worker_processes"]) == ("16", "26")
     assert [postgres_settings(gb * 1024, cpus=4, timescaledb=True)["max_locks_per_transaction"] for gb in (4, 8, 16, 32)] == ["128", "256", "512", "1024"]
 
 

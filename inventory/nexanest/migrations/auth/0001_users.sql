@@ -11,22 +11,33 @@ CREATE TABLE auth.users (
     -- Lower-cased text instead of citext: its comparisons are leakproof, so row security can use the index.
     CONSTRAINT users_email_lower CHECK (email = lower(email) AND email LIKE '_%@_%' AND length(email) <= 254),
     -- A hash in PHC form ($argon2id$…); a password in clear cannot be stored.
-    CONSTRAINT users_password_hash_form CHECK (password_hash ~ '^\$[a-z0-9-]+\$'),
+    CONSTRAINT users_password_hash_form CHECK (password_hash ~ '^\$[a-z0-9-]{1,32}\$[!-~]+$' AND length(password_hash) <= 512),
     CONSTRAINT users_status_known CHECK (status IN ('pending', 'active', 'locked', 'closed'))
 );
 
 COMMENT ON TABLE auth.users IS 'User accounts, one row each.';
 COMMENT ON COLUMN auth.users.email IS 'Login name, lower case.';
-COMMENT ON COLUMN auth.users.password_hash IS 'Password hash in PHC string form.';
+COMMENT ON COLUMN auth.users.password_hash IS 'Password hash in PHC string form; only definer functions read it.';
 COMMENT ON COLUMN auth.users.status IS 'pending (e-mail not verified), active, locked or closed.';
 
-CREATE TABLE auth.user_profiles (
-    user_id       uuid PRIMARY KEY REFERENCES auth.users ON DELETE CASCADE,
-    display_name  text NOT NULL CHECK (display_name <> ''),
-    locale        text NOT NULL DEFAULT 'en' CHECK (locale ~ '^[a-z]{2}(-[A-Z]{2})?$'),
-    time_zone     text NOT NULL DEFAULT 'UTC',
-    base_currency char(3) NOT NULL DEFAULT 'USD' CHECK (base_currency ~ '^[A-Z]{3}$'),
-    updated_at    timestamptz NOT NULL DEFAULT now()
-);
+CREATE FUNCTION auth.touch() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END;
+$$;
+COMMENT ON FUNCTION auth.touch() IS 'Trigger: sets updated_at.';
 
-COMMENT ON TABLE auth.user_profiles IS 'What a user says of themselves; one row per user at most.';
+CREATE TRIGGER users_touch BEFORE UPDATE ON auth.users FOR EACH ROW EXECUTE FUNCTION auth.touch();
+
+ALTER TABLE auth.users ENABLE ROW LEVEL SECURITY;
+ALTER TABLE auth.users FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_rows ON auth.users USING (user_id = (SELECT session.user_id())) WITH CHECK (user_id = (SELECT session.user_id()));
+
+-- The service reads all but the hash, and may delete the account of the user whom it acts for. All other writes are functions.
+REVOKE ALL ON auth.users FROM auth_app, auth_readonly;
+GRANT SELECT (user_id, email, status, email_verified_at, created_at, updated_at) ON auth.users TO auth_app, auth_readonly;
+GRANT DELETE ON auth.users TO auth_app;
+GRANT SELECT, INSERT, UPDATE ON auth.users TO auth_definer;
