@@ -334,7 +334,8 @@ def test_a_password_that_does_not_open_is_named(server: Server) -> None:
 
 def test_the_backup_role_reads_and_does_nothing_else(server: Server) -> None:
     server.query(
-        "CREATE ROLE keeper LOGIN BYPASSRLS PASSWORD 'kept'; GRANT pg_read_all_data TO keeper; GRANT CONNECT ON DATABASE shop, depot, postgres, template1 TO keeper"
+        "CREATE ROLE keeper LOGIN BYPASSRLS PASSWORD 'kept'; GRANT pg_read_all_data TO keeper;"
+        "GRANT CONNECT ON DATABASE shop, depot, postgres, template1 TO keeper"
     )
     backup = {"name": "keeper", "password": "kept"}
     try:
