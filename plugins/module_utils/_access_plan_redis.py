@@ -71,7 +71,8 @@ ACROSS: tuple[Command, ...] = (
     ("SORT", "@own@", "BY", "nosort", "GET", "@other@*"), ("SORT", "@own@", "STORE", "@other@"), ("SUNIONSTORE", "@own@", "@other@"),
     ("SUNIONSTORE", "@other@", "@own@"), ("BITOP", "NOT", "@own@", "@other@"), ("LMOVE", "@other@", "@own@", "LEFT", "LEFT"),
     ("PFMERGE", "@own@", "@other@"), ("ZRANGESTORE", "@own@", "@other@", "0", "-1"),
-    ("GEOSEARCHSTORE", "@own@", "@other@", "FROMLONLAT", "0", "0", "BYRADIUS", "1", "m"), ("XREAD", "STREAMS", "@other@", "0"), ("VCARD", "@other@"), ("JSON.GET", "@other@"),
+    ("GEOSEARCHSTORE", "@own@", "@other@", "FROMLONLAT", "0", "0", "BYRADIUS", "1", "m"),
+    ("XREAD", "STREAMS", "@other@", "0"), ("VCARD", "@other@"), ("JSON.GET", "@other@"),
     ("EVAL", "return redis.call('GET', KEYS[1])", "1", "@other@"), ("EVAL", "return redis.call('GET', ARGV[1])", "0", "@other@"),
     ("EVAL", "return redis.call('SET', ARGV[1], 'x', 'EX', '60')", "0", "@other@"),
 )  # fmt: skip
