@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The query that pictures a database's catalog: one row (kind, space, name, properties) per object, without what differs between equal servers.
 
-Left out: PostgreSQL's own schemas, our ledger, and what belongs to an extension, chunks of hypertables included. Range partitions are made
+Left out: PostgreSQL's own schemas, our ledger, what belongs to an extension (chunks of hypertables included), and what timescaledb_hypertables
+makes: the schema _rollup, aggregates' views, TimescaleDB's own triggers. Range partitions are made
 ahead by jobs and so are as many as the days that passed: their parent's row says what they have that it has not itself, and nothing else.
 """
 
@@ -39,7 +40,7 @@ _SCOPE = """
 members AS MATERIALIZED (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
 spaces AS MATERIALIZED (
   SELECT n.oid, n.nspname, n.nspowner, n.nspacl FROM pg_namespace n
-  WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', '_ledger')
+  WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', '_ledger', '_rollup')
     AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_namespace'::regclass AND m.objid = n.oid)),
 relations AS MATERIALIZED (
   SELECT c.*, s.nspname AS space, format('%I.%I', s.nspname, c.relname) AS name,
@@ -134,7 +135,10 @@ SELECT CASE c.relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, c.space
   'definition', regexp_replace(regexp_replace(pg_get_viewdef(c.oid), '_materialized_hypertable_\\d+', '_materialized_hypertable_N', 'g'),
                                'cagg_watermark\\(\\d+\\)', 'cagg_watermark(N)', 'g'),
   'comment', obj_description(c.oid, 'pg_class'))
-FROM counted c WHERE c.relkind IN ('v', 'm')"""
+FROM counted c WHERE c.relkind IN ('v', 'm') AND NOT EXISTS (
+  SELECT FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+  JOIN pg_class m ON m.oid = d.refobjid
+  WHERE r.ev_class = c.oid AND m.relnamespace::regnamespace::text IN ('_rollup', '_timescaledb_internal'))"""
 
 _SEQUENCES = """
 SELECT 'sequence', c.space, c.name, jsonb_build_object(
@@ -160,7 +164,8 @@ WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass 
 _TRIGGERS = """
 SELECT 'trigger', c.space, format('%s.%I', c.name, t.tgname), jsonb_build_object('definition', pg_get_triggerdef(t.oid),
   'enabled', CASE t.tgenabled WHEN 'D' THEN 'no' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' END, 'comment', obj_description(t.oid, 'pg_trigger'))
-FROM counted c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal AND t.tgparentid = 0"""
+FROM counted c JOIN pg_trigger t ON t.tgrelid = c.oid JOIN pg_proc f ON f.oid = t.tgfoid
+WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND f.pronamespace::regnamespace::text NOT IN ('_rollup', '_timescaledb_functions')"""
 
 _POLICIES = """
 SELECT 'policy', c.space, format('%s.%I', c.name, p.polname), <policy p> || jsonb_build_object('comment', obj_description(p.oid, 'pg_policy'))
@@ -266,10 +271,10 @@ SNAPSHOT = _expanded("""<objects>
 SELECT kind, name, jsonb_strip_nulls(properties) FROM objects ORDER BY name COLLATE "C", kind COLLATE "C"
 """)
 
-# What other modules converge at every run is not the migrations': schemas, extensions, default privileges, the schema of user tokens.
+# What other modules converge at every run is not the migrations': schemas, extensions, default privileges, hypertables, the schema of user tokens.
 # What only range partitions have is left to the whole comparison: where the migrations make none, a job may have made some since.
 FINGERPRINT = _expanded("""<objects>
 SELECT encode(sha256(convert_to(coalesce(string_agg(concat_ws(E'\\t', kind, name, jsonb_strip_nulls(properties - 'partitions')), E'\\n'
   ORDER BY kind COLLATE "C", name COLLATE "C"), ''), 'UTF8')), 'hex')
-FROM objects WHERE kind NOT IN ('schema', 'extension', 'default privileges') AND space <> 'session'
+FROM objects WHERE kind NOT IN ('schema', 'extension', 'default privileges', 'hypertable') AND space <> 'session'
 """)

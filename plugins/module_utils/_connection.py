@@ -42,8 +42,8 @@ class NoDriver(Exception):
 STATEMENT_ERROR: type[Exception] = psycopg2.Error if PSYCOPG2_ERROR is None else NoDriver
 
 
-def connect(params: Mapping[str, Any], database: str | None = None) -> psycopg2.extensions.connection:
-    """Open an autocommit session on `database` (default: login_db).
+def connect(params: Mapping[str, Any], database: str | None = None, *, options: str = "") -> psycopg2.extensions.connection:
+    """Open an autocommit session on `database` (default: login_db). options: more settings that it begins with, as `-c name=value`.
 
     Raises ServerUnreachable, also where psycopg2 is missing on the host.
     """
@@ -62,7 +62,7 @@ def connect(params: Mapping[str, Any], database: str | None = None) -> psycopg2.
             connect_timeout=params["connect_timeout"],
             application_name="nexanest.database",
             client_encoding="UTF8",
-            options=SESSION_OPTIONS,
+            options=f"{SESSION_OPTIONS} {options}",
         )
     except psycopg2.OperationalError as error:
         where = f"{params['login_host']}:{params['login_port']}"

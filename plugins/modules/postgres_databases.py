@@ -185,7 +185,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._databases_model
 from ansible_collections.nexanest.database.plugins.module_utils._databases_plan import Plan, plan
 from ansible_collections.nexanest.database.plugins.module_utils._databases_reader import read
 
-ATTEMPTS = 3  # reading and planning again copes with someone else's change in between
+ATTEMPTS = 10  # reading and planning again copes with what someone else changes meanwhile, object by object
 
 BACKUP_ROLE_ARGUMENTS = {"name": {"type": "str", "required": True}, "password": {"type": "str", "required": True, "no_log": True}}
 ARGUMENTS = {

@@ -44,8 +44,8 @@ AGGREGATES: list[dict[str, Any]] = [
     },
 ]
 DIRECT = {
-    "market.ticks_1h": "SELECT time_bucket('1 hour', time), symbol, first(price, time), max(price), min(price), last(price, time), sum(volume) FROM market.ticks GROUP BY 1, 2",
-    "market.ticks_1d": "SELECT time_bucket('1 day', time), symbol, first(price, time), max(price), min(price), last(price, time), sum(volume) FROM market.ticks GROUP BY 1, 2",
+    "market.ticks_1h": f"SELECT time_bucket('1 hour', time), symbol, {', '.join(OHLC.values())} FROM market.ticks GROUP BY 1, 2",
+    "market.ticks_1d": f"SELECT time_bucket('1 day', time), symbol, {', '.join(OHLC.values())} FROM market.ticks GROUP BY 1, 2",
     "market.ticks_1w": "SELECT time_bucket('1 week', time), symbol, count(*), avg(price) FROM market.ticks GROUP BY 1, 2",
     "market.ticks_1mon": "SELECT time_bucket('1 month', time, 'Europe/Berlin'), count(*), sum(volume) FROM market.ticks WHERE volume > 1 GROUP BY 1",
 }

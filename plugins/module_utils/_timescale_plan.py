@@ -1,0 +1,298 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan: what differs between what is declared and what is, as steps with their statements. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils import _timescale_equivalent as equivalent
+from ansible_collections.nexanest.database.plugins.module_utils import _timescale_native as native
+from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
+from ansible_collections.nexanest.database.plugins.module_utils._databases_sql import Statement, name, value
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_checks import cost, refuse_declaration, refuse_state, undeclared
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_context import Context
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_model import ActualAggregate, Aggregate, Database, Hypertable, State
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_move import move
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_query import literal
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_rollup_functions import functions
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_rollup_tables import TABLES
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_steps import Step, Work, admin, as_role, step
+
+JOB_SCHEDULE = "* * * * *"
+JOB_COMMAND = "CALL _rollup.run_due()"
+
+
+def plan(database: Database, state: State, *, confirm_drop: Collection[str] = (), check_mode: bool = False) -> list[Step]:
+    """What to do, in order. Raises InputError."""
+    refuse_declaration(database)
+    refuse_state(database, state, check_mode=check_mode)
+    context = Context(database, state, confirm_drop)
+    steps = [*_machinery(context), *_built_in_jobs(context)]
+    for hypertable in database.hypertables:
+        steps += [*_hypertable(context, hypertable), *_columnstore(context, hypertable), *move(context, hypertable)]
+        for aggregate in hypertable.aggregates:
+            steps += _aggregate(context, hypertable, aggregate)
+        steps += _retention(context, hypertable)
+    return [*steps, *_dropped(context), *_job(context)]
+
+
+def digest(extension: str) -> str:
+    """What our machinery is: written as the schema's comment, so that another version is noticed."""
+    return "nexanest.database " + hashlib.sha256((TABLES + functions(extension)).encode()).hexdigest()[:16]
+
+
+def _machinery(context: Context) -> list[Step]:
+    state, wanted = context.state, digest(context.state.extension_schema)
+    owners = sorted({owner for hypertable in context.database.hypertables if (owner := context.owner(hypertable))})
+    readers = [reader for reader in context.database.readers if reader not in state.granted]
+    if not context.database.hypertables:
+        return []
+    work: list[Work] = []
+    if state.machinery != wanted:
+        texts = [TABLES, functions(state.extension_schema)]
+        work += [Work(Statement(text.replace("{", "{{").replace("}", "}}"))) for text in texts]
+        work += [admin("REVOKE EXECUTE ON ALL ROUTINES IN SCHEMA _rollup FROM PUBLIC"), admin("GRANT EXECUTE ON FUNCTION _rollup.watermark TO PUBLIC")]
+        work.append(admin("COMMENT ON SCHEMA _rollup IS {}", value(wanted)))
+    fresh = [owner for owner in owners if state.machinery != wanted or owner not in state.granted]
+    work += [one for owner in fresh for one in equivalent.grants(owner)]
+    for reader in readers:
+        work += [admin("GRANT USAGE ON SCHEMA _rollup TO {}", name(reader)), admin("GRANT SELECT ON _rollup.status TO {}", name(reader))]
+    before = None if state.machinery is None else {"version": state.machinery, "readers": sorted(set(context.database.readers) & state.granted)}
+    return step("schema", f"{context.database.name}._rollup", before=before, after={"version": wanted, "readers": sorted(context.database.readers)}, work=work)
+
+
+def _built_in_jobs(context: Context) -> list[Step]:
+    """TimescaleDB's own jobs that the Apache edition starts and cannot run; the licensed one gets them back."""
+    wrong, wanted = (context.state.idle_jobs, True) if context.native else (context.state.failing_jobs, False)
+    steps: list[Step] = []
+    for job in wrong:
+        # alter_job() is not in the Apache edition.
+        work = [admin("UPDATE _timescaledb_config.bgw_job SET scheduled = {} WHERE id = {}", equivalent.boolean(wanted), value(job))]
+        steps += step("built-in job", f"{context.database.name}.{job}", before={"scheduled": not wanted}, after={"scheduled": wanted}, work=work)
+    return steps
+
+
+def _hypertable(context: Context, hypertable: Hypertable) -> list[Step]:
+    actual, owner, extension = context.state.hypertables.get(hypertable.name), context.owner(hypertable), context.state.extension_schema
+    table = context.state.tables.get(hypertable.name)
+    work: list[Work] = []
+    if actual is None:
+        template = "SELECT {}.create_hypertable({}, {}.by_range({}, INTERVAL {}), create_default_indexes => FALSE, migrate_data => {})"
+        arguments = (
+            name(extension),
+            value(literal(hypertable.name)),
+            name(extension),
+            value(hypertable.time_column),
+            value(str(hypertable.chunk_time_interval)),
+        )
+        work.append(as_role(owner, template, *arguments, equivalent.boolean(bool(table and table.size))))
+    elif actual.chunk_time_interval != hypertable.chunk_time_interval:
+        template = "SELECT {}.set_chunk_time_interval({}, INTERVAL {})"
+        work.append(as_role(owner, template, name(extension), value(literal(hypertable.name)), value(str(hypertable.chunk_time_interval))))
+    if actual is None or not actual.registered:
+        work.append(equivalent.register(hypertable))
+    if not context.native and (actual is None or not actual.watched):
+        work.append(equivalent.watch(hypertable))
+    after: dict[str, Any] = {"time_column": hypertable.time_column, "chunk_time_interval": str(hypertable.chunk_time_interval), "registered": True}
+    if not context.native:
+        after["watched"] = True
+    if actual is None and table is not None and table.size:
+        after["cost"] = cost(table)
+    before = None
+    if actual is not None:
+        before = {"time_column": actual.time_column, "chunk_time_interval": str(actual.chunk_time_interval), "registered": actual.registered}
+        before |= {} if context.native else {"watched": actual.watched}
+    return step("hypertable", context.title(hypertable.name), before=before, after=after, work=work)
+
+
+def _columnstore(context: Context, hypertable: Hypertable) -> list[Step]:
+    if not context.native:
+        return []
+    actual = context.state.hypertables.get(hypertable.name)
+    found, job = (actual.columnstore, actual.columnstore_job) if actual else (None, None)
+    wanted = hypertable.columnstore
+    work = native.columnstore(hypertable.name, wanted, found, job, extension=context.state.extension_schema, owner=context.owner(hypertable))
+    after = wanted.shown if wanted else {"after": None}
+    return step("columnstore", context.title(hypertable.name), before=found.shown if found else None, after=after, work=work)
+
+
+def _retention(context: Context, hypertable: Hypertable) -> list[Step]:
+    actual = context.state.hypertables.get(hypertable.name)
+    found, job = (actual.retention, actual.retention_job) if actual else (None, None)
+    wanted = hypertable.retention
+    if wanted == found and not (context.native and actual is not None and actual.rolled_retention):
+        return []
+    if context.native:
+        work = native.retention(hypertable.name, wanted, found, job, extension=context.state.extension_schema, owner=context.owner(hypertable))
+        if actual is not None and actual.rolled_retention:
+            work += equivalent.retention(hypertable.name, None)
+    else:
+        work = equivalent.retention(hypertable.name, wanted)
+    before = found.shown if found else None
+    return step("retention", context.title(hypertable.name), before=before, after=wanted.shown if wanted else None, work=work)
+
+
+def _aggregate(context: Context, hypertable: Hypertable, aggregate: Aggregate) -> list[Step]:
+    actual = context.state.aggregates.get(aggregate.name)
+    if actual is None:
+        return _new_aggregate(context, hypertable, aggregate)
+    if actual.definition is None:
+        raise InputError(
+            f"{aggregate.name} in {context.database.name} is there already and was not made by this module: rename or drop it, "
+            "or give the aggregate another name"
+        )
+    if context.native and not actual.native:
+        return []  # move() has it
+    if actual.definition != aggregate.definition:
+        return _rebuilt_aggregate(context, hypertable, aggregate, actual)
+    return _changed_aggregate(context, hypertable, aggregate, actual)
+
+
+def _new_aggregate(context: Context, hypertable: Hypertable, aggregate: Aggregate, removal: Collection[Work] = ()) -> list[Step]:
+    number, owner, extension = context.numbers()[aggregate.name], context.owner(hypertable), context.state.extension_schema
+    work = [*removal, equivalent.remember(aggregate, hypertable, number, native=context.native)]
+    if context.native:
+        work += [
+            native.create(aggregate, aggregate.name, context.source(aggregate, hypertable), owner),
+            native.fill(aggregate, aggregate.name, extension, owner),
+            equivalent.filled(aggregate),
+            native.schedule(aggregate, extension, owner),
+            *native.retention(aggregate.name, aggregate.retention, None, None, extension=extension, owner=owner),
+        ]
+    else:
+        work += [
+            *equivalent.create(aggregate, number, context.source(aggregate, hypertable, rows=True), owner),
+            equivalent.view(aggregate, number, context.source(aggregate, hypertable), owner),
+            equivalent.task("refresh", aggregate.name, _level(hypertable, aggregate), aggregate.schedule_interval),
+            *(equivalent.retention(aggregate.name, aggregate.retention) if aggregate.retention else []),
+            *equivalent.fill(aggregate, owner),
+        ]
+    before = context.state.aggregates[aggregate.name].definition if removal else None
+    return step("continuous aggregate", context.title(aggregate.name), before=before, after=_shown(aggregate), work=work)
+
+
+def _rebuilt_aggregate(context: Context, hypertable: Hypertable, aggregate: Aggregate, actual: ActualAggregate) -> list[Step]:
+    if aggregate.name not in context.confirm_drop:
+        changed = sorted(key for key, found in aggregate.definition.items() if (actual.definition or {}).get(key) != found)
+        raise InputError(
+            f"aggregate {aggregate.name}: another {' and '.join(changed)} means making it anew, and what is older than the rows of {aggregate.source} "
+            f"would be lost: "
+            f"name it in confirm_drop, or declare a new aggregate beside it"
+        )
+    return _new_aggregate(context, hypertable, aggregate, _removal(context, aggregate.name, actual, context.owner(hypertable)))
+
+
+def _changed_aggregate(context: Context, hypertable: Hypertable, aggregate: Aggregate, actual: ActualAggregate) -> list[Step]:
+    before = _settings(actual)
+    if before == _settings(aggregate):
+        return []
+    owner, extension = context.owner(hypertable), context.state.extension_schema
+    work = [] if actual.filled else _late_fill(context, aggregate, owner)
+    work.append(equivalent.settings(aggregate))
+    if not context.native:
+        work.append(equivalent.task("refresh", aggregate.name, _level(hypertable, aggregate), aggregate.schedule_interval))
+        if actual.retention != aggregate.retention:
+            work += equivalent.retention(aggregate.name, aggregate.retention)
+        if actual.materialized_only != aggregate.materialized_only:
+            work.append(equivalent.view(aggregate, context.numbers()[aggregate.name], context.source(aggregate, hypertable), owner))
+    else:
+        work.append(native.reschedule(aggregate, actual, extension) if actual.refresh_job else native.schedule(aggregate, extension, owner))
+        if actual.retention != aggregate.retention:
+            work += native.retention(aggregate.name, aggregate.retention, actual.retention, actual.retention_job, extension=extension, owner=owner)
+        if actual.materialized_only != aggregate.materialized_only:
+            work.append(native.real_time(aggregate, owner))
+    return step("continuous aggregate", context.title(aggregate.name), before=before, after=_settings(aggregate), work=work)
+
+
+def _late_fill(context: Context, aggregate: Aggregate, owner: str | None) -> list[Work]:
+    """For a run that was killed after it had made the aggregate."""
+    if context.native:
+        return [native.fill(aggregate, aggregate.name, context.state.extension_schema, owner), equivalent.filled(aggregate)]
+    return equivalent.fill(aggregate, owner)
+
+
+def _dropped(context: Context) -> list[Step]:
+    """Aggregates that are no longer declared, where they are named in confirm_drop: those that are made from others first."""
+    steps: list[Step] = []
+    left = sorted(undeclared(context.database, context.state), key=lambda one: -(context.state.aggregates[one].id or 0))
+    for one in left:
+        if one in context.confirm_drop:
+            actual = context.state.aggregates[one]
+            steps += step("continuous aggregate", context.title(one), before=actual.definition, after=None, work=_removal(context, one, actual, None))
+    return steps
+
+
+def _removal(context: Context, aggregate: str, actual: ActualAggregate, owner: str | None) -> list[Work]:
+    if actual.native:
+        return [native.drop(aggregate, owner), *equivalent.forget(aggregate)]
+    return equivalent.drop(aggregate, int(actual.id or 0))
+
+
+def _job(context: Context) -> list[Step]:
+    """One job per database: it runs whatever is due, so that a changed schedule is a changed row."""
+    scheduler, title = context.state.scheduler, f"rollup:{context.database.name}"
+    declared = any(hypertable.aggregates or hypertable.retention for hypertable in context.database.hypertables)
+    owner = next((found for hypertable in context.database.hypertables if (found := context.owner(hypertable))), None)
+    wanted = (JOB_SCHEDULE, JOB_COMMAND, context.database.name, owner or "") if declared and not context.native and scheduler.available else None
+    return _job_step(title, scheduler.jobs.get(title), wanted, new=not scheduler.installed)
+
+
+def _job_step(title: str, actual: tuple[str, str, str, str] | None, wanted: tuple[str, str, str, str] | None, *, new: bool) -> list[Step]:
+    keys = ("schedule", "command", "database", "username")
+    work: list[Work] = []
+    if wanted is not None and wanted != actual:
+        if new:
+            work.append(Work(Statement("CREATE EXTENSION IF NOT EXISTS pg_cron"), maintenance=True))
+        arguments = (value(title), *(value(one) for one in wanted))
+        if actual is not None:
+            work.append(_unschedule(title))
+        work.append(Work(Statement("SELECT cron.schedule_in_database({}, {}, {}, {}, {})", arguments), maintenance=True))
+    elif wanted is None and actual is not None:
+        work.append(_unschedule(title))
+    before = dict(zip(keys, actual, strict=True)) if actual else None
+    return step("job", title, before=before, after=dict(zip(keys, wanted, strict=True)) if wanted else None, work=work)
+
+
+def _unschedule(title: str) -> Work:
+    # By its number: by name, pg_cron finds only the jobs of whoever asks.
+    return Work(Statement("SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname = {}", (value(title),)), maintenance=True)
+
+
+def _settings(found: Aggregate | ActualAggregate) -> dict[str, Any]:
+    return {
+        "start_offset": str(found.start_offset) if found.start_offset else None,
+        "end_offset": str(found.end_offset),
+        "schedule_interval": str(found.schedule_interval),
+        "materialized_only": found.materialized_only,
+        "retention": found.retention.shown if found.retention else None,
+        "filled": getattr(found, "filled", True),
+    }
+
+
+def _shown(aggregate: Aggregate) -> dict[str, Any]:
+    return {**aggregate.definition, **_settings(aggregate)}
+
+
+def _level(hypertable: Hypertable, aggregate: Aggregate) -> int:
+    return hypertable.aggregates.index(aggregate)
+
+
+def implementations(database: Database, state: State) -> Iterator[dict[str, str]]:
+    """How each declared object is done on this edition."""
+    done = "native" if state.edition.native else "equivalent"
+    by_schedule = done if state.edition.native or state.scheduler.available else "not available: the server has no pg_cron, nothing runs on a schedule"
+    for hypertable in database.hypertables:
+        yield {"kind": "hypertable", "name": hypertable.name, "implementation": "native"}
+        if hypertable.columnstore:
+            yield {"kind": "columnstore", "name": hypertable.name, "implementation": "native" if state.edition.native else "not available"}
+        if hypertable.retention:
+            yield {"kind": "retention", "name": hypertable.name, "implementation": by_schedule}
+        for aggregate in hypertable.aggregates:
+            yield {"kind": "continuous aggregate", "name": aggregate.name, "implementation": done}
+            yield {"kind": "refresh", "name": aggregate.name, "implementation": by_schedule}
+            if aggregate.retention:
+                yield {"kind": "retention", "name": aggregate.name, "implementation": by_schedule}
