@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from modules import run_module
@@ -27,9 +28,9 @@ def shadow_of(*entries: dict[str, Any], image: str | None = None, **options: Any
 
 
 @contextlib.contextmanager
-def database_auth(server: Server, entry: dict[str, Any] = AUTH) -> Iterator[Server]:
+def database_auth(server: Server, entry: Mapping[str, Any] = MappingProxyType(AUTH)) -> Iterator[Server]:
     """The server with the database `auth` and its roles, as postgres_databases makes them."""
-    made = run_module("postgres_databases", {**server.login, "databases": [entry], "passwords": PASSWORDS})
+    made = run_module("postgres_databases", {**server.login, "databases": [dict(entry)], "passwords": PASSWORDS})
     assert not made["failed"], made
     yield server
     dropped = run_module("postgres_databases", {**server.login, "databases": [{**entry, "state": "absent"}], "confirm_drop": ["auth"]})

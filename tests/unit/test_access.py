@@ -89,7 +89,7 @@ def test_a_command_by_its_category_is_no_intention() -> None:
 
 
 def test_keys_of_patterns() -> None:
-    [user] = parse(["user a on ~a:* ~b ~c?:* %R~d:* ~e\\*:*"]).values()
+    user = parse(["user a on ~a:* ~b ~c?:* %R~d:* ~e\\*:*"])["a"]
     assert prefixes(user) == ["a:"]
     names = {"a:1": True, "b": True, "bb": False, "cx:1": True, "c:1": False, "d:1": True, "e*:1": True, "ex:1": False}
     assert {name: covers(user.keys, name) for name in names} == names

@@ -36,7 +36,8 @@ def test_the_longest_pause_of_a_schedule(schedule: str, longest: timedelta) -> N
 
 
 def run(**changes: object) -> Run:
-    return Run(**{"job": "shop/x", "schedule": "17 3 * * *", "status": None, "message": None, "started": None, "known": None, "clock": NOW, **changes})  # type: ignore[arg-type]
+    usual = {"job": "shop/x", "schedule": "17 3 * * *", "status": None, "message": None, "started": None, "known": None, "clock": NOW}
+    return Run(**{**usual, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
