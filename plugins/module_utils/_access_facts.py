@@ -27,13 +27,14 @@ class Role:
 
 @dataclass(frozen=True)
 class Policy:
-    """own_rows: whether each of its conditions names the user column."""
+    """own_rows: whether each of its conditions names the user column; conditions: those that it has, as the catalog writes them."""
 
     name: str
     command: str
     permissive: bool
     roles: frozenset[str]
     own_rows: bool
+    conditions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Relation:
     """A table, view or the like outside of the system's schemas.
 
     user_type: type of the user column, "" where it has none. readers: service roles (or PUBLIC) that may read some column; powers: the rest, by role.
+    stored: whether reading the user column runs nothing that the owner made, as a view or a type of its own would.
     bases: for views, the names of what they read. fillers: columns an INSERT must not leave to their default, with the expression to put there.
     writable: whether INSERT, UPDATE and DELETE can mean anything; others, a, b: what the administrator found in the rows.
     """
@@ -55,6 +57,7 @@ class Relation:
     forced: bool = False
     invoker: bool = False
     writable: bool = False
+    stored: bool = True
     policies: tuple[Policy, ...] = ()
     readers: frozenset[str] = frozenset()
     powers: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -122,7 +125,7 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Inside:
-    """One database."""
+    """One database. system_rights: (role, right) in the system's schema beyond those of a fresh server; leakproof: functions of its own that are marked so."""
 
     relations: tuple[Relation, ...] = ()
     functions: tuple[Function, ...] = ()
@@ -131,6 +134,9 @@ class Inside:
     extensions: frozenset[str] = frozenset()
     samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
     has_statistics: bool = False
+    system_rights: tuple[tuple[str, str], ...] = ()
+    silent_triggers: tuple[str, ...] = ()
+    leakproof: tuple[str, ...] = ()
 
     @property
     def owned(self) -> tuple[Relation, ...]:
@@ -141,7 +147,7 @@ class Inside:
 @dataclass(frozen=True)
 class Facts:
     """The whole server. public: privileges of PUBLIC by database; connectors: other roles that may connect, by database; parameters: roles that may set
-    some of the administrator's settings."""
+    some of the administrator's settings; settings: (role, name) of what ALTER ROLE and ALTER DATABASE say."""
 
     administrator: str
     roles: Mapping[str, Role]
@@ -149,3 +155,4 @@ class Facts:
     connectors: Mapping[str, frozenset[str]]
     parameters: frozenset[str]
     inside: Mapping[str, Inside]
+    settings: frozenset[tuple[str, str]] = frozenset()

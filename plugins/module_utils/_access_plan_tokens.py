@@ -80,15 +80,20 @@ class Tokens:
         copy = statement("SELECT set_config('nexanest.copy', current_setting({}), false)", value(SETTING))
         paste = statement("SELECT set_config({}, current_setting('nexanest.copy'), false)", value(SETTING))
         yield self._probe("keep the user by copying the setting into a later transaction", begin, token, copy, commit, paste, _somebody(), mode=ALONE)
+        exchange = statement("SELECT set_config({}, replace(current_setting({}), {}, {}), true)", *map(value, (SETTING, SETTING, self.user, self.other)))
+        yield self._probe("be another user by exchanging the id behind a valid signature", token, exchange, _somebody())
 
     def _keys(self) -> Iterator[Probe]:
         doors = {
             "read": "SELECT count(secret) FROM {}",
+            # Each pad is the key, but for a constant.
+            "read inner_pad of": "SELECT count(inner_pad) FROM {}",
+            "read outer_pad of": "SELECT count(outer_pad) FROM {}",
             "add to": "INSERT INTO {} (key_id) VALUES (99)",
             "delete from": "DELETE FROM {} WHERE 1 / (random() * 0)::int = 1",
         }
         for what, text in doors.items():
-            mode = READ if what == "read" else WRITE
+            mode = READ if what.startswith("read") else WRITE
             found = self._probe(f"{what} the token keys", statement(text, name(SCHEMA, "keys")), expected=REFUSED, mode=mode)
             yield replace(found, attempt=Attempt(GROUP, self.role, self.database.name, found.attempt.what, REFUSED, KEYS))
 

@@ -47,10 +47,14 @@ SELECT coalesce(json_agg(json_build_object(
   'writable', c.relkind IN ('r', 'p') OR c.relkind = 'v' AND pg_relation_is_updatable(c.oid, false) & 28 = 28,
   'user_type', coalesce((SELECT format_type(a.atttypid, NULL) FROM pg_attribute a
     WHERE a.attrelid = c.oid AND a.attname = %(column)s AND a.attnum > 0 AND NOT a.attisdropped), ''),
+  'stored', c.relkind IN ('r', 'p', 'm') AND EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+    WHERE a.attrelid = c.oid AND a.attname = %(column)s AND a.attnum > 0 AND b.typnamespace = 'pg_catalog'::regnamespace AND b.typtype = 'b'),
   'policies', (SELECT json_agg(json_build_object('name', p.polname, 'command', p.polcmd, 'permissive', p.polpermissive,
       'roles', ARRAY(SELECT CASE g WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g)::text END FROM unnest(p.polroles) g),
       'own_rows', coalesce(position(quote_ident(%(column)s) IN pg_get_expr(p.polqual, p.polrelid)) > 0, true)
-        AND coalesce(position(quote_ident(%(column)s) IN pg_get_expr(p.polwithcheck, p.polrelid)) > 0, true)))
+        AND coalesce(position(quote_ident(%(column)s) IN pg_get_expr(p.polwithcheck, p.polrelid)) > 0, true),
+      'conditions', array_remove(ARRAY[pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)], NULL)))
     FROM pg_policy p WHERE p.polrelid = c.oid),
   'readers', ARRAY(SELECT g FROM unnest(%(roles)s) g WHERE has_schema_privilege(g, n.oid, 'USAGE')
     AND (has_table_privilege(g, c.oid, 'SELECT') OR has_any_column_privilege(g, c.oid, 'SELECT'))),
@@ -102,6 +106,40 @@ JOIN pg_class t ON t.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = t.relnam
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = %(column)s AND NOT a.attisdropped
 JOIN pg_attribute ta ON ta.attrelid = t.oid AND ta.attname = %(column)s AND NOT ta.attisdropped
 WHERE k.contype = 'f' AND k.conparentid = 0
+"""
+
+# Rights in the system's own schema that neither initdb nor an extension gave.
+SYSTEM_RIGHTS = """
+WITH given AS (
+  SELECT 'pg_proc'::regclass::oid AS class, p.oid, 0 AS part, 'f'::"char" AS kind, p.proowner AS owner, p.oid::regprocedure::text AS title, a.*
+    FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) a WHERE p.pronamespace = 'pg_catalog'::regnamespace
+  UNION ALL SELECT 'pg_class'::regclass, c.oid, 0, 'r', c.relowner, c.relname, a.*
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE c.relnamespace = 'pg_catalog'::regnamespace
+  UNION ALL SELECT 'pg_class'::regclass, c.oid, t.attnum, 'c', c.relowner, c.relname || '.' || t.attname, a.*
+    FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid CROSS JOIN LATERAL aclexplode(t.attacl) a WHERE c.relnamespace = 'pg_catalog'::regnamespace)
+SELECT coalesce(json_agg(json_build_array(CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END, g.privilege_type || ' on ' || g.title)
+  ORDER BY g.title, g.grantee), '[]')
+FROM given g LEFT JOIN pg_init_privs i ON (i.classoid, i.objoid, i.objsubid) = (g.class, g.oid, g.part)
+WHERE (g.grantee = 0 OR pg_get_userbyid(g.grantee) = ANY (%(roles)s)) AND NOT EXISTS (
+  SELECT FROM aclexplode(coalesce(i.initprivs, acldefault(g.kind, g.owner))) a WHERE (a.grantee, a.privilege_type) = (g.grantee, g.privilege_type))
+"""
+
+# Triggers that do not fire: a table's own guards, or those of its foreign keys.
+SILENT_TRIGGERS = """
+SELECT coalesce(json_agg(DISTINCT n.nspname || '.' || c.relname || ': ' || CASE WHEN t.tgisinternal THEN 'its foreign keys' ELSE t.tgname END), '[]')
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE t.tgenabled IN ('D', 'R') AND @ours@
+""".replace("@ours@", _OURS.replace("@catalog@", "pg_class").replace("@alias@", "c"))
+
+# Row security lets a leakproof function see rows before the policy does.
+LEAKPROOF = """
+SELECT coalesce(json_agg(n.nspname || '.' || p.proname), '[]') FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.proleakproof AND @ours@
+""".replace("@ours@", _OURS.replace("@catalog@", "pg_proc").replace("@alias@", "p"))
+
+# What ALTER ROLE and ALTER DATABASE say, on the whole server: names, no values.
+SETTINGS = """
+SELECT coalesce(json_agg(json_build_array(CASE s.setrole WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(s.setrole)::text END, split_part(c, '=', 1))), '[]')
+FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) c
 """
 
 EXTENSIONS = "SELECT json_agg(extname) FROM pg_extension"

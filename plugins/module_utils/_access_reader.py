@@ -35,7 +35,8 @@ SAMPLE_TIMEOUT = "10s"
 def read(params: Mapping[str, Any], databases: Mapping[str, Sequence[str]], column: str) -> Facts:
     """The facts of a server. databases: the roles to judge in each; column: the user column."""
     with contextlib.closing(_session(params, params["login_db"])) as session:
-        shared = {key: _ask(session, query) for key, query in (("roles", queries.ROLES), ("databases", queries.DATABASES), ("parameters", queries.PARAMETERS))}
+        asked = {"roles": queries.ROLES, "databases": queries.DATABASES, "parameters": queries.PARAMETERS, "settings": queries.SETTINGS}
+        shared = {key: _ask(session, query) for key, query in asked.items()}
     return Facts(
         administrator=params["login_user"],
         roles={row["name"]: Role(row["name"], row["login"], tuple(row["powers"]), tuple(row["member_of"])) for row in shared["roles"]},
@@ -43,6 +44,7 @@ def read(params: Mapping[str, Any], databases: Mapping[str, Sequence[str]], colu
         connectors={name: frozenset(row["connectors"]) for name, row in shared["databases"].items()},
         parameters=frozenset(shared["parameters"]),
         inside={name: _inside(params, name, roles, column) for name, roles in databases.items() if name in shared["databases"]},
+        settings=frozenset((role, name) for role, name in shared["settings"]),
     )
 
 
@@ -72,17 +74,24 @@ def _inside(params: Mapping[str, Any], database: str, roles: Sequence[str], colu
             schemas=tuple(Schema(row["name"], row["owner"], _public(row["creators"])) for row in _ask(session, queries.SCHEMAS, values)),
             foreign_keys=tuple(ForeignKey(**row) for row in _ask(session, queries.FOREIGN_KEYS, values)),
             extensions=frozenset(_ask(session, queries.EXTENSIONS)),
-            samples={relation.key: _sample(session, relation, column) for relation in owned if relation.kind != "f"},
+            samples=_samples(session, owned, column),
             has_statistics=bool(_ask(session, queries.STATISTICS, names)),
+            system_rights=tuple((role, right) for role, right in _ask(session, queries.SYSTEM_RIGHTS, values)),
+            silent_triggers=tuple(_ask(session, queries.SILENT_TRIGGERS, values)),
+            leakproof=tuple(_ask(session, queries.LEAKPROOF, values)),
         )
 
 
 def _relation(row: dict[str, Any]) -> Relation:
-    policies = [Policy(**{**policy, "roles": frozenset(policy["roles"])}) for policy in row.pop("policies") or ()]
+    policies = [_policy(policy) for policy in row.pop("policies") or ()]
     powers = {_named(role): frozenset(words) for role, words in (row.pop("powers") or {}).items()}
     bases = frozenset((schema, name) for schema, name in row.pop("bases") or ())
     fillers = row.pop("fillers") or {}
     return Relation(**{**row, "readers": _public(row["readers"])}, policies=tuple(policies), powers=powers, bases=bases, fillers=fillers)
+
+
+def _policy(row: dict[str, Any]) -> Policy:
+    return Policy(**{**row, "roles": frozenset(row["roles"]), "conditions": tuple(row["conditions"])})
 
 
 def _function(row: dict[str, Any]) -> Function:
@@ -98,8 +107,21 @@ def _public(roles: Iterable[str]) -> frozenset[str]:
     return frozenset(_named(role) for role in roles)
 
 
+def _samples(session: Any, owned: Sequence[Relation], column: str) -> dict[tuple[str, str], Sample]:
+    """By relation. A view is not asked, as the administrator would run what its owner put into it: it has the users of the tables that it reads."""
+    found = {relation.key: _sample(session, relation, column) for relation in owned if relation.stored}
+    views = {relation.key: _behind(relation, found) for relation in owned if not relation.stored and relation.kind != "f"}
+    return {**found, **views}
+
+
+def _behind(view: Relation, found: Mapping[tuple[str, str], Sample]) -> Sample:
+    behind = [sample for key, sample in found.items() if key in view.bases] or list(found.values())
+    first = next((sample for sample in behind if sample.user_a is not None), Sample())
+    return Sample(first.user_a, first.user_b, any(sample.strangers for sample in behind))
+
+
 def _sample(session: Any, relation: Relation, column: str) -> Sample:
-    """Two users out of the rows. A relation that takes too long to ask, or cannot be read, has none that are known."""
+    """Two users out of the rows. A relation that takes too long to ask has none that are known."""
     names = {"relation": sql.Identifier(relation.schema, relation.name), "column": sql.Identifier(column)}
     try:
         user_a = _first(session, "SELECT {column}::text FROM {relation} WHERE {column} IS NOT NULL LIMIT 1", names)

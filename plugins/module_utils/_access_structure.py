@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
-from ansible_collections.nexanest.database.plugins.module_utils._access_facts import PUBLIC, Facts, Function, Inside, Relation, Role
+from ansible_collections.nexanest.database.plugins.module_utils._access_facts import PUBLIC, Facts, Function, Inside, Policy, Relation, Role
 from ansible_collections.nexanest.database.plugins.module_utils._access_model import HOLDS, Attempt, Outcome, holds
 from ansible_collections.nexanest.database.plugins.module_utils._access_wanted import (
     APP,
@@ -21,7 +22,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._access_wanted i
 )
 
 GROUP = "catalog"
-POLICY = "in a migration: ENABLE and FORCE ROW LEVEL SECURITY, and a policy whose conditions name the user column"
+POLICY = "in a migration: ENABLE and FORCE ROW LEVEL SECURITY, and a policy with user_id = (SELECT session.user_id()) as its condition, to read and to write"
+PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 PARTITION = "in the migration that makes partitions: REVOKE ALL from the service's roles, or ENABLE and FORCE ROW LEVEL SECURITY on it as well"
 VIEW = "ALTER VIEW … SET (security_invoker = true), or REVOKE SELECT from the service's roles; a materialised view can only be revoked"
 DEFINER_FUNCTION = "give it SET search_path = pg_catalog, pg_temp and an owner that cannot log in, and REVOKE EXECUTE FROM PUBLIC"
@@ -29,6 +31,15 @@ EXECUTE = "REVOKE EXECUTE ON FUNCTION … FROM PUBLIC"
 KEY = "make the user column part of the foreign key and of the key that it refers to"
 RIGHTS = "REVOKE it in a migration; app needs SELECT, INSERT, UPDATE, DELETE at most, readonly SELECT"
 SITE = "a run of site.yml takes it away"
+SYSTEM = "REVOKE it: only the administrator gave it"
+SETTING = "ALTER ROLE … RESET it, or ALTER DATABASE … RESET it"
+TRIGGERS = "ALTER TABLE … ENABLE TRIGGER ALL, after a look at the rows that came in meanwhile"
+LEAKS = "ALTER FUNCTION … NOT LEAKPROOF"
+# Set for a role, these turn protections off: triggers and foreign keys, rights on large objects, what a text means, what is loaded.
+WEAKENING = frozenset({
+    "session_replication_role", "lo_compat_privileges", "row_security", "standard_conforming_strings", "backslash_quote", "transform_null_equals",
+    "session_preload_libraries", "local_preload_libraries", "allow_system_table_mods", "session.user",
+})  # fmt: skip
 
 
 def structure(wanted: Wanted, facts: Facts) -> Iterator[Outcome]:
@@ -39,7 +50,7 @@ def structure(wanted: Wanted, facts: Facts) -> Iterator[Outcome]:
             yield _database(wanted, facts, name)
     for database in wanted.databases:
         if database.name in facts.inside:
-            yield from Structure(facts, database).outcomes()
+            yield from Structure(facts, database, wanted.column).outcomes()
 
 
 def _roles(wanted: Wanted, facts: Facts) -> Iterator[Outcome]:
@@ -63,6 +74,8 @@ def _roles(wanted: Wanted, facts: Facts) -> Iterator[Outcome]:
     lacking = sorted(facts.parameters - {facts.administrator})
     attempt = Attempt(GROUP, "all", "server", "no role may set the administrator's settings", HOLDS, "REVOKE ALL ON PARAMETER … FROM the role")
     yield holds(attempt, [f"{role} may" for role in lacking])
+    lacking = [f"{name} is set for {role}" for role, name in sorted(facts.settings) if name in WEAKENING]
+    yield holds(Attempt(GROUP, "all", "server", "no setting of a role or a database takes a protection away", HOLDS, SETTING), lacking)
 
 
 def _role(role: Role, database: ServiceDatabase, kind: str) -> Outcome:
@@ -90,8 +103,8 @@ def _superuser(facts: Facts, role: str) -> bool:
 class Structure:
     """One database."""
 
-    def __init__(self, facts: Facts, database: ServiceDatabase) -> None:
-        self.facts, self.database = facts, database
+    def __init__(self, facts: Facts, database: ServiceDatabase, column: str) -> None:
+        self.facts, self.database, self.column = facts, database, column
         self.inside: Inside = facts.inside[database.name]
         self.owned = {relation.key for relation in self.inside.owned}
         self.service_roles = {*database.logins, PUBLIC}
@@ -110,6 +123,10 @@ class Structure:
         yield self._holds("PUBLIC may call no function", EXECUTE, [f"it may call {title}" for title in strangers])
         creators = [(schema.name, role) for schema in self.inside.schemas for role in sorted(schema.creators & self.service_roles)]
         yield self._holds("nobody but the owner creates in a schema", SITE, [f"{role} may in {schema}" for schema, role in creators])
+        surplus = [f"{role} has {right}" for role, right in self.inside.system_rights]
+        yield self._holds("no right on the system's functions and tables beyond a fresh server's", SYSTEM, surplus)
+        yield self._holds("every trigger fires", TRIGGERS, self.inside.silent_triggers)
+        yield self._holds("no function of its own is leakproof: it would see rows before the policy", LEAKS, self.inside.leakproof)
         loose = [key for key in self.inside.foreign_keys if not key.tied]
         lacking = [f"{key.name} of {key.table} lets a row refer to another user's in {key.target}" for key in loose]
         yield self._holds("foreign keys between users' tables stay with one user", KEY, lacking)
@@ -124,7 +141,7 @@ class Structure:
         lacking = [] if table.row_security else ["row security is off"]
         lacking += [] if table.forced else ["it is not FORCEd: the owner sees every row"]
         lacking += [] if table.policies or table.partition else ["it has no policy"]
-        lacking += [f"the policy {policy} does not name the user column" for policy in self._wide_policies(table)]
+        lacking += [f"the policy {policy} lets pass more than the rows of the user who is set" for policy in self._wide_policies(table)]
         if table.partition:
             readers_text = f" and {', '.join(readers)} may read it" if lacking else ""
             what = f"{table.title}, a partition, cannot be asked around its parent"
@@ -134,7 +151,16 @@ class Structure:
     def _wide_policies(self, table: Relation) -> list[str]:
         """Permissive policies for the service's roles that let rows pass whoever's they are."""
         judged = {*self.service_roles, self.database.role(OWNER)}
-        return [policy.name for policy in table.policies if policy.permissive and policy.roles & judged and not policy.own_rows]
+        return [policy.name for policy in table.policies if policy.permissive and policy.roles & judged and not self._own_rows(policy)]
+
+    def _own_rows(self, policy: Policy) -> bool:
+        """Where users are set by tokens, a condition compares the column with that user, alone or before an AND: any other may be true for everybody."""
+        if self.database.key is None:
+            return policy.own_rows
+        column = self.column if PLAIN.fullmatch(self.column) else '"{}"'.format(self.column.replace('"', '""'))
+        users = ("( SELECT session.user_id() AS user_id)", "session.user_id()")
+        own = [f"({left} = {right})" for user in users for left, right in ((column, user), (user, column))]
+        return policy.own_rows and all(condition in own or condition.startswith(tuple(f"({one} AND " for one in own)) for condition in policy.conditions)
 
     def _view(self, view: Relation) -> Outcome:
         """Its owner reads for everybody who may read it, unless it is the caller who reads."""

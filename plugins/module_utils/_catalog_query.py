@@ -71,6 +71,16 @@ _OF_PARTITIONS = """
           AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))) x),
     'triggers', (SELECT jsonb_agg(replace(pg_get_triggerdef(t.oid), q.name, '*') ORDER BY t.tgname) FROM pg_trigger t
       WHERE t.tgrelid = q.oid AND NOT t.tgisinternal AND t.tgparentid = 0),
+    'triggers otherwise enabled', (SELECT jsonb_object_agg(t.tgname, t.tgenabled) FROM pg_trigger t JOIN pg_trigger p ON p.oid = t.tgparentid
+      WHERE t.tgrelid = q.oid AND NOT t.tgisinternal AND t.tgenabled <> p.tgenabled),
+    'foreign keys', (SELECT 'not enforced by every trigger' FROM pg_trigger t JOIN pg_trigger p ON p.oid = t.tgparentid
+      WHERE t.tgrelid = q.oid AND t.tgisinternal AND t.tgenabled <> p.tgenabled LIMIT 1),
+    'columns', (SELECT jsonb_object_agg(a.attname, jsonb_build_object('not null', CASE WHEN a.attnotnull THEN 'yes' ELSE 'no' END,
+          'default', coalesce(pg_get_expr(d.adbin, d.adrelid), 'none')))
+      FROM pg_attribute a JOIN pg_attribute b ON b.attrelid = c.oid AND b.attname = a.attname
+      LEFT JOIN pg_attrdef d ON d.adrelid = q.oid AND d.adnum = a.attnum LEFT JOIN pg_attrdef e ON e.adrelid = c.oid AND e.adnum = b.attnum
+      WHERE a.attrelid = q.oid AND a.attnum > 0 AND NOT a.attisdropped
+        AND (a.attnotnull, pg_get_expr(d.adbin, d.adrelid)) IS DISTINCT FROM (b.attnotnull, pg_get_expr(e.adbin, e.adrelid))),
     'policies', (SELECT jsonb_object_agg(p.polname, <policy p>) FROM pg_policy p WHERE p.polrelid = q.oid))) AS what
   FROM pg_inherits h JOIN relations q ON q.oid = h.inhrelid
   CROSS JOIN LATERAL (SELECT <access q rel r> AS access) qa
@@ -90,15 +100,18 @@ SELECT 'table', c.space, c.name, jsonb_build_object(
   'order of columns', (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FROM pg_attribute a
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
   'persistence', CASE c.relpersistence WHEN 'u' THEN 'unlogged' END, 'options', array_to_string(c.reloptions, ', '),
+  'options of long values', (SELECT array_to_string(o.reloptions, ', ') FROM pg_class o WHERE o.oid = c.reltoastrelid),
   'replica identity', CASE c.relreplident WHEN 'n' THEN 'nothing' WHEN 'f' THEN 'full' WHEN 'i' THEN 'index' END,
   'inherits', (SELECT string_agg(h.inhparent::regclass::text, ', ' ORDER BY h.inhseqno) FROM pg_inherits h WHERE h.inhrelid = c.oid),
   'bound', pg_get_expr(c.relpartbound, c.oid), 'partition by', pg_get_partkeydef(c.oid),
   'default partition', (SELECT 'yes' FROM pg_partitioned_table p WHERE p.partrelid = c.oid AND p.partdefid <> 0),
   'partitions', CASE WHEN c.relkind = 'p' THEN <of partitions> END,
   'server', (SELECT s.srvname FROM pg_foreign_table f JOIN pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid),
+  'options of the server''s table', (SELECT array_to_string(f.ftoptions, ', ') FROM pg_foreign_table f WHERE f.ftrelid = c.oid),
   'comment', obj_description(c.oid, 'pg_class'))
 FROM counted c WHERE c.relkind IN ('r', 'p', 'f')"""
 
+# Of a column's options those that somebody can set: Debian's server keeps a number of its own (pg_attver) among them.
 _COLUMNS = """
 SELECT 'column', c.space, format('%s.%I', c.name, a.attname), jsonb_build_object(
   'type', format_type(a.atttypid, a.atttypmod), 'not null', CASE WHEN a.attnotnull THEN 'yes' END,
@@ -107,16 +120,24 @@ SELECT 'column', c.space, format('%s.%I', c.name, a.attname), jsonb_build_object
   'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
   'collation', CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
   'storage', CASE WHEN a.attstorage <> t.typstorage THEN a.attstorage END,
+  'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END,
+  'statistics', CASE WHEN a.attstattarget >= 0 THEN a.attstattarget END,
+  'options', (SELECT string_agg(o, ', ') FROM unnest(a.attoptions || a.attfdwoptions) o WHERE o LIKE 'n\\_distinct%' OR o = ANY (a.attfdwoptions)),
   'access', <granted a.attacl>, 'comment', col_description(c.oid, a.attnum))
 FROM counted c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE c.relkind IN ('r', 'p', 'f') OR (c.relkind IN ('v', 'm') AND (a.attacl IS NOT NULL OR col_description(c.oid, a.attnum) IS NOT NULL))"""
+WHERE c.relkind IN ('r', 'p', 'f') OR (c.relkind IN ('v', 'm') AND (a.attacl IS NOT NULL OR a.atthasdef OR col_description(c.oid, a.attnum) IS NOT NULL))"""
 
-# NOT NULL is said by the column (since PostgreSQL 18 it is a constraint too); a constraint trigger is a trigger.
+# NOT NULL is said by the column (since PostgreSQL 18 it is a constraint too); a constraint trigger is a trigger. A foreign key is checked by triggers,
+# which DISABLE TRIGGER ALL on either table puts out of work.
 _CONSTRAINTS = """
 SELECT 'constraint', c.space, format('%s.%I', c.name, k.conname), jsonb_build_object(
-  'definition', pg_get_constraintdef(k.oid), 'comment', obj_description(k.oid, 'pg_constraint'))
+  'definition', pg_get_constraintdef(k.oid), 'comment', obj_description(k.oid, 'pg_constraint'),
+  'enforced', (SELECT 'not by every trigger' FROM pg_trigger t WHERE t.tgconstraint = k.oid AND t.tgisinternal AND t.tgenabled <> 'O' LIMIT 1),
+  'valid', CASE WHEN NOT i.indisvalid THEN 'no' END, 'clustered', CASE WHEN i.indisclustered THEN 'yes' END,
+  'replica identity', CASE WHEN i.indisreplident THEN 'yes' END, 'options', array_to_string(x.reloptions, ', '))
 FROM counted c JOIN pg_constraint k ON k.conrelid = c.oid
+LEFT JOIN pg_index i ON i.indexrelid = k.conindid AND k.contype IN ('p', 'u', 'x') LEFT JOIN pg_class x ON x.oid = i.indexrelid
 WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND k.conparentid = 0 AND (k.conislocal OR k.coninhcount = 0)"""
 
 _INDEXES = """
@@ -208,7 +229,7 @@ _PUBLICATIONS = """
 SELECT 'publication', '', format('%I', p.pubname), jsonb_build_object('owner', pg_get_userbyid(p.pubowner),
   'publishes', concat_ws(', ', CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,
                          CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END),
-  'all tables', CASE WHEN p.puballtables THEN 'yes' END,
+  'all tables', CASE WHEN p.puballtables THEN 'yes' END, 'as their root', CASE WHEN p.pubviaroot THEN 'yes' END,
   'tables', (SELECT string_agg(concat_ws(' ', r.prrelid::regclass, r.prattrs, pg_get_expr(r.prqual, r.prrelid)), ', ' ORDER BY r.prrelid::regclass::text)
              FROM pg_publication_rel r WHERE r.prpubid = p.oid),
   'schemas', (SELECT string_agg(r.pnnspid::regnamespace::text, ', ' ORDER BY 1) FROM pg_publication_namespace r WHERE r.pnpubid = p.oid))
@@ -221,7 +242,7 @@ FROM pg_event_trigger e WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid 
 
 _STATISTICS = """
 SELECT 'statistics', s.nspname, format('%I.%I', s.nspname, x.stxname), jsonb_build_object('definition', pg_get_statisticsobjdef(x.oid),
-  'owner', pg_get_userbyid(x.stxowner))
+  'owner', pg_get_userbyid(x.stxowner), 'target', CASE WHEN x.stxstattarget >= 0 THEN x.stxstattarget END)
 FROM pg_statistic_ext x JOIN spaces s ON s.oid = x.stxnamespace"""
 
 _SERVERS = """
@@ -229,9 +250,23 @@ SELECT 'foreign server', '', format('%I', v.srvname), jsonb_build_object('owner'
   'wrapper', w.fdwname, 'options', array_to_string(v.srvoptions, ', '))
 FROM pg_foreign_server v JOIN pg_foreign_data_wrapper w ON w.oid = v.srvfdw"""
 
-# Of what is rarely made, that it is there.
+# Of what is rarely made, that it is there, and what can be changed in it or is easily replaced.
 _RARE = """
-SELECT i.type, coalesce(i.schema, ''), i.identity, '{}'::jsonb
+SELECT i.type, coalesce(i.schema, ''), i.identity, CASE i.type
+  WHEN 'cast' THEN (SELECT jsonb_build_object('function', CASE WHEN k.castfunc <> 0 THEN k.castfunc::regprocedure::text END,
+      'kind', concat(k.castcontext, k.castmethod)) FROM pg_cast k WHERE k.oid = o.oid)
+  WHEN 'collation' THEN (SELECT to_jsonb(k) - '{oid,collname,collnamespace,collowner,collversion}'::text[]
+      || jsonb_build_object('owner', pg_get_userbyid(k.collowner)) FROM pg_collation k WHERE k.oid = o.oid)
+  WHEN 'operator' THEN (SELECT jsonb_build_object('owner', pg_get_userbyid(k.oprowner), 'function', k.oprcode::oid::regprocedure::text)
+      FROM pg_operator k WHERE k.oid = o.oid)
+  WHEN 'text search configuration' THEN (SELECT jsonb_build_object('owner', pg_get_userbyid(k.cfgowner), 'mapping', (
+      SELECT string_agg(concat_ws(' ', m.maptokentype, m.mapdict::regdictionary), ', ' ORDER BY m.maptokentype, m.mapseqno)
+      FROM pg_ts_config_map m WHERE m.mapcfg = k.oid)) FROM pg_ts_config k WHERE k.oid = o.oid)
+  WHEN 'text search dictionary' THEN (SELECT jsonb_build_object('owner', pg_get_userbyid(k.dictowner), 'options', k.dictinitoption)
+      FROM pg_ts_dict k WHERE k.oid = o.oid)
+  WHEN 'foreign-data wrapper' THEN (SELECT jsonb_build_object('owner', pg_get_userbyid(k.fdwowner), 'access', <granted k.fdwacl>,
+      'options', array_to_string(k.fdwoptions, ', ')) FROM pg_foreign_data_wrapper k WHERE k.oid = o.oid)
+  ELSE '{}' END
 FROM (SELECT tableoid, oid FROM pg_operator UNION ALL SELECT tableoid, oid FROM pg_opclass UNION ALL SELECT tableoid, oid FROM pg_opfamily
       UNION ALL SELECT tableoid, oid FROM pg_cast UNION ALL SELECT tableoid, oid FROM pg_collation UNION ALL SELECT tableoid, oid FROM pg_conversion
       UNION ALL SELECT tableoid, oid FROM pg_ts_config UNION ALL SELECT tableoid, oid FROM pg_ts_dict UNION ALL SELECT tableoid, oid FROM pg_language

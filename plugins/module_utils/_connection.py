@@ -29,6 +29,10 @@ LOGIN_ARGUMENTS: dict[str, dict[str, Any]] = {
 # A dead synchronous companion must not hang a run (CREATE ROLE hung without it).
 SESSION_OPTIONS = "-c synchronous_commit=local -c client_min_messages=warning"
 
+# The owner of a database's schemas may make functions there that fit better than the system's, and the administrator would run them. SET, not an option
+# of the connection: RESET gives a migration the path of its database.
+PINNED = "SET search_path = pg_catalog"
+
 
 class ServerUnreachable(Exception):
     """No session could be opened: the text says to where, as whom, why, and what to do."""
@@ -42,9 +46,10 @@ class NoDriver(Exception):
 STATEMENT_ERROR: type[Exception] = psycopg2.Error if PSYCOPG2_ERROR is None else NoDriver
 
 
-def connect(params: Mapping[str, Any], database: str | None = None, *, options: str = "") -> psycopg2.extensions.connection:
-    """Open an autocommit session on `database` (default: login_db). options: more settings that it begins with, as `-c name=value`.
+def connect(params: Mapping[str, Any], database: str | None = None, *, options: str = "", pinned: bool = True) -> psycopg2.extensions.connection:
+    """Open an autocommit session on `database` (default: login_db), in which bare names mean the system's functions.
 
+    options: more settings that it begins with, as `-c name=value`; pinned: False where the first statement must be the caller's own.
     Raises ServerUnreachable, also where psycopg2 is missing on the host.
     """
     if PSYCOPG2_ERROR is not None:
@@ -69,4 +74,7 @@ def connect(params: Mapping[str, Any], database: str | None = None, *, options: 
         reason = " ".join(str(error).split())
         raise ServerUnreachable(f"could not log in to {where}, database {name}, as {params['login_user']}: {reason}") from error
     connection.autocommit = True
+    if pinned:
+        with connection.cursor() as cursor:
+            cursor.execute(PINNED)
     return connection

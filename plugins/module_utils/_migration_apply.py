@@ -26,7 +26,10 @@ _RETRIED = {"55P03": "a lock was not free within lock_timeout", "40P01": "a dead
 _NOT_IN_TRANSACTION = "25001"
 
 # Each file starts as in a fresh session, whatever the one before it left; the guard rails of roles and databases are for applications.
-_FRESH = ("SET SESSION AUTHORIZATION DEFAULT", "SET ROLE NONE", "RESET ALL", "DEALLOCATE ALL", "DISCARD TEMP", "DISCARD SEQUENCES")
+_FRESH = (
+    *("SET SESSION AUTHORIZATION DEFAULT", "SET ROLE NONE", "RESET ALL"),
+    *("CLOSE ALL", "UNLISTEN *", "DEALLOCATE ALL", "DISCARD TEMP", "DISCARD SEQUENCES"),
+)
 _SESSION = {
     "standard_conforming_strings": "on",
     "statement_timeout": "0",
@@ -36,22 +39,23 @@ _SESSION = {
     "client_connection_check_interval": "5s",  # a killed run must not keep its locks until a long statement ends
 }
 
-# Only an index that nobody is building now; the name is enough, because a valid one is never touched.
+# Only an index that nobody is building now; the name is enough, because a valid one is never touched. The server cuts long names, as the cast does.
 _INVALID_INDEX = """
 SELECT n.nspname, c.relname
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname = (pg_catalog.parse_ident(%s))[1]
+WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname = (pg_catalog.parse_ident(%s))[1]::name
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
 """
 
 
 class MigrationFailed(Exception):
-    """A file failed and was rolled back; what: file, line, statement and PostgreSQL's words; then: what that means for the database."""
+    """A file failed and was rolled back; what: file, line, statement and PostgreSQL's words; then: what that means for the database; code: SQLSTATE."""
 
-    def __init__(self, what: str, then: str) -> None:
+    def __init__(self, what: str, then: str, code: str | None = None) -> None:
         self.what = what
+        self.code = code
         super().__init__(f"{what}. {then}")
 
 
@@ -71,7 +75,7 @@ def apply(connection: psycopg2.extensions.connection, database: str, pending: Pe
     for attempt in range(options.lock_retries + 1):
         progress = _Progress(database, pending)
         try:
-            _fresh_session(connection)
+            fresh_session(connection)
             run(connection, pending, options, progress)
             return
         except psycopg2.Error as error:
@@ -90,6 +94,7 @@ class _Progress:
     database: str
     pending: Pending
     statement: Statement | None = None
+    begun: bool = False
 
     @property
     def file(self) -> str:
@@ -101,13 +106,15 @@ class _Progress:
             f" Tried {attempts} times: {_RETRIED[error.pgcode]}; run again when the long query or transaction has ended." if error.pgcode in _RETRIED else ""
         )
         what = f"migration {self.file} failed at {self._where(error)}: {_words(error)}"
-        return MigrationFailed(what, f"{end}; what was applied before it stays.{again}")
+        return MigrationFailed(what, f"{end}; what was applied before it stays.{again}", error.pgcode)
 
     def lost(self, error: psycopg2.Error) -> MigrationFailed:
         what = f"migration {self.file}: the connection was lost at {self._where(error)}: {_words(error)}"
         return MigrationFailed(what, "Run again: the ledger tells what was applied")
 
     def _where(self, error: psycopg2.Error) -> str:
+        if not self.begun:
+            return "its start, before its first statement"
         if self.statement is None:
             return "its end, when deferred constraints were checked and the ledger was written"
         position = error.diag.statement_position
@@ -118,14 +125,15 @@ class _Progress:
 def _words(error: psycopg2.Error) -> str:
     """PostgreSQL's own words on one line."""
     diagnosis = error.diag
-    parts = [diagnosis.message_primary or str(error), diagnosis.message_detail, diagnosis.message_hint]
+    parts = [diagnosis.message_primary or str(error).strip().rstrip("."), diagnosis.message_detail, diagnosis.message_hint]
     if error.pgcode == _NOT_IN_TRANSACTION:
         parts.append("start the file with the line `-- migration: no-transaction`")
     text = "; ".join(" ".join(part.split()) for part in parts if part)
     return f"{text} ({error.pgcode})" if error.pgcode else text
 
 
-def _fresh_session(connection: psycopg2.extensions.connection) -> None:
+def fresh_session(connection: psycopg2.extensions.connection) -> None:
+    """The login's own session again: nothing that a file left in it, and no guard rails that are for applications."""
     with connection.cursor() as cursor:
         for statement in _FRESH:
             cursor.execute(statement)
@@ -141,6 +149,7 @@ def _transaction(connection: psycopg2.extensions.connection, pending: Pending, o
         started = _now(cursor)
         cursor.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", (options.lock_timeout,))
         _become(cursor, options.session_role)
+        progress.begun = True
         for progress.statement in pending.migration.statements:
             cursor.execute(progress.statement.text)
         # Triggers that wait for the commit would run as the administrator.
@@ -162,7 +171,7 @@ def _without_transaction(connection: psycopg2.extensions.connection, pending: Pe
         timeout = "0" if "CONCURRENTLY" in statement.words else options.lock_timeout
         cursor.execute("SELECT pg_catalog.set_config('lock_timeout', %s, false)", (timeout,))
         _become(cursor, options.session_role)
-        progress.statement = statement
+        progress.begun, progress.statement = True, statement
         cursor.execute(statement.text)
         progress.statement = None
         _administrator(cursor)
@@ -175,8 +184,11 @@ def _become(cursor: Any, role: str | None) -> None:
 
 
 def _administrator(cursor: Any) -> None:
-    """Back to the login, and away from functions that the migration may have put into a search_path."""
-    for statement in ("SET SESSION AUTHORIZATION DEFAULT", "SET ROLE NONE", "SET search_path = pg_catalog"):
+    """Back to the login, away from functions that the migration may have put into a search_path, and to what texts are read by."""
+    for statement in (
+        *("SET SESSION AUTHORIZATION DEFAULT", "SET ROLE NONE", "SET search_path = pg_catalog"),
+        *("SET client_encoding = 'UTF8'", "SET standard_conforming_strings = on", "SET statement_timeout = 0"),
+    ):
         cursor.execute(statement)
 
 
@@ -190,7 +202,7 @@ def _clean_up(connection: psycopg2.extensions.connection, pending: Pending) -> N
     """After a failure: no open transaction, and no invalid index that costs every write."""
     with connection.cursor() as cursor:
         cursor.execute("ROLLBACK")
-    _fresh_session(connection)
+    fresh_session(connection)
     if not pending.migration.transaction:
         _drop_invalid_index(connection, pending.migration.statements[0])
 

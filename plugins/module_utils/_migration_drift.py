@@ -13,7 +13,7 @@ from ansible_collections.nexanest.database.plugins.module_utils import _catalog_
 from ansible_collections.nexanest.database.plugins.module_utils._catalog import Catalog, snapshot
 from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
 from ansible_collections.nexanest.database.plugins.module_utils._migration_options import Refused, items
-from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import plan
+from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import gone, plan, without
 from ansible_collections.nexanest.database.plugins.module_utils._migration_run import read, replay
 from ansible_collections.nexanest.database.plugins.module_utils._migration_shadow import shadow
 
@@ -32,7 +32,8 @@ def drift(params: Mapping[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     with shadow(params, [item.database for item in there]) as tried:
         for item in there:
-            made = replay(tried, item, states[item.name].ledger)
+            known = states[item.name].ledger
+            made = replay(tried, item, without(known, gone(item.files, known)))
             with contextlib.closing(connect(params, item.name)) as connection:
                 differences = _catalog_diff.words(_without_declared(snapshot(connection), made), made)
             pending = [one.file.name for one in plans[item.name].pending]

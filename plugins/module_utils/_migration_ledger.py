@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,11 @@ CREATE TABLE IF NOT EXISTS _ledger.migrations (
     duration interval NOT NULL,
     collection_version text NOT NULL
 );
-ALTER TABLE _ledger.migrations ADD COLUMN IF NOT EXISTS baseline boolean NOT NULL DEFAULT false;
+DO $$ BEGIN  -- IF NOT EXISTS would wait for everybody who reads the ledger, a backup too
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '_ledger.migrations'::regclass AND attname = 'baseline') THEN
+        ALTER TABLE _ledger.migrations ADD COLUMN baseline boolean NOT NULL DEFAULT false;
+    END IF;
+END $$;
 COMMENT ON TABLE _ledger.migrations IS 'One row per applied migration file, written in the transaction that applied it';
 COMMENT ON COLUMN _ledger.migrations.baseline IS 'The file was not run: the schema was there and equal to what it makes';
 CREATE TABLE IF NOT EXISTS _ledger.repeatable (
@@ -153,6 +158,12 @@ def record(connection: psycopg2.extensions.connection, file: File, *, started: d
             cursor.execute(_RECORD_REPEATABLE, (*values, file.text))
         else:
             cursor.execute(_RECORD, (*values, file.number, False))
+
+
+def forget(connection: psycopg2.extensions.connection, names: Sequence[str]) -> None:
+    """Repeatable files that are gone are not part of what the files make."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM _ledger.repeatable WHERE file = ANY (%s)", (list(names),))
 
 
 def adopt(connection: psycopg2.extensions.connection, ledger: Ledger, *, version: str) -> None:

@@ -103,6 +103,17 @@ def replayed(files: Sequence[File], ledger: Ledger) -> tuple[Pending, ...]:
     return tuple(found)
 
 
+def gone(files: Sequence[File], ledger: Ledger) -> tuple[str, ...]:
+    """Repeatable files that ran and are no longer in the directory."""
+    names = {file.name for file in files}
+    return tuple(file.name for file in ledger.repeated if file.name not in names)
+
+
+def without(ledger: Ledger, names: Sequence[str]) -> Ledger:
+    """The ledger without these repeatable files."""
+    return Ledger(ledger.applied, tuple(file for file in ledger.repeated if file.name not in names))
+
+
 def adopted(files: Sequence[File], baseline: int) -> Ledger:
     """The ledger as if the versioned files up to `baseline` had been applied. Raises UnfitText where there is no such file."""
     versioned = {file.number: file for file in files if not file.repeatable}
@@ -155,7 +166,7 @@ def _ledger_problems(database: str, files: Sequence[File], ledger: Sequence[Appl
     applied = {row.number for row in ledger}
     skipped = [number for number in range(1, max(applied, default=0)) if number not in applied]
     if skipped:
-        problems.append(f"{database}: the ledger knows {max(applied):04d} but not {_numbers(skipped)}; was a row deleted by hand?")
+        problems.append(f"{database}: the ledger knows {max(applied):04d} but {_numbers(skipped)} missing; was a row deleted by hand?")
     return problems
 
 

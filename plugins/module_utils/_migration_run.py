@@ -16,9 +16,9 @@ from ansible_collections.nexanest.database.plugins.module_utils import _migratio
 from ansible_collections.nexanest.database.plugins.module_utils import _migration_ledger as ledger
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change
 from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
-from ansible_collections.nexanest.database.plugins.module_utils._migration_apply import MigrationFailed, Options, apply
+from ansible_collections.nexanest.database.plugins.module_utils._migration_apply import MigrationFailed, Options, apply, fresh_session
 from ansible_collections.nexanest.database.plugins.module_utils._migration_options import Item, Refused, items
-from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import NOTHING, Ledger, Plan, adopted, plan, replayed
+from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import NOTHING, Ledger, Plan, adopted, gone, plan, replayed, without
 from ansible_collections.nexanest.database.plugins.module_utils._migration_shadow import Shadow, shadow
 from ansible_collections.nexanest.database.plugins.module_utils._migration_text import UnfitText
 from ansible_collections.nexanest.database.plugins.module_utils._shadow import ShadowFailed, ShadowUnavailable
@@ -32,11 +32,15 @@ SHOWN = 20  # differences in one message
 
 @dataclass(frozen=True)
 class State:
-    """What a database has: its ledger; proved: its catalog was once known to be what the files make; foreign: it holds something without a ledger."""
+    """What a database has: its ledger; proved: its catalog was once known to be what the files make; foreign: it holds something without a ledger.
+
+    read_only: nothing can be written, because the server is a standby or the database has default_transaction_read_only.
+    """
 
     ledger: Ledger = NOTHING
     proved: bool = True
     foreign: bool = False
+    read_only: bool = False
 
 
 @dataclass
@@ -92,8 +96,8 @@ class Run:
                 self._apply(connections[item.name], item, one)
 
     def _apply(self, connection: psycopg2.extensions.connection, item: Item, one: Plan) -> None:
-        fresh = ledger.read(connection) == NOTHING
-        known = fingerprint.is_known(connection, fresh=fresh)
+        before_it = ledger.read(connection)
+        known = fingerprint.is_known(connection, fresh=before_it == NOTHING)
         before = _catalog.snapshot(connection)
         ledger.create(connection)
         options = Options(item.session_role, self._params["lock_timeout"], self._params["lock_retries"], self._params["collection_version"])
@@ -101,6 +105,11 @@ class Run:
             for pending in one.pending:
                 apply(connection, one.database, pending, options)
                 self.outcome.applied[one.database].append(pending.file.name)
+            fresh_session(connection)
+            forgotten = gone(item.files, before_it)
+            ledger.forget(connection, forgotten)
+            # What they made is to be gone too: compared, not believed.
+            known = known and not forgotten
         except MigrationFailed:
             # Without a transaction something may be left of it.
             known = known and pending.migration.transaction
@@ -126,6 +135,13 @@ class Run:
         return made
 
     def _plan(self, item: Item, state: State) -> Plan:
+        made = self._compared(item, state)
+        if state.read_only and (made.pending or _adopts(item, state)):
+            why = "can only be read: its server is a standby, or default_transaction_read_only is on for the database or the login"
+            return Plan(item.name, (), (f"{item.name} {why}",))
+        return made
+
+    def _compared(self, item: Item, state: State) -> Plan:
         if not _adopts(item, state):
             return plan(item.name, item.files, state.ledger)
         problems = plan(item.name, item.files, NOTHING).problems
@@ -195,7 +211,7 @@ class Run:
             self.outcome.warnings.append(f"whether the schemas are what their migrations make could not be found out: {error}")
 
     def _prove_one(self, tried: Shadow, item: Item, known: Ledger) -> None:
-        wanted = replay(tried, item, known)
+        wanted = replay(tried, item, without(known, gone(item.files, known)))
         with contextlib.closing(connect(self._params, item.name)) as connection:
             ledger.lock(connection, wait=self._params["lock_wait"])
             differences = _catalog_diff.words(_catalog.snapshot(connection), wanted)
@@ -237,6 +253,8 @@ class Run:
             connections: dict[str, psycopg2.extensions.connection] = {}
             for name in sorted(item.name for item in self._items):
                 connections[name] = stack.enter_context(contextlib.closing(connect(self._params, name)))
+                # Before it waits for others: a guard rail of the database would end it meanwhile.
+                fresh_session(connections[name])
                 ledger.lock(connections[name], wait=self._params["lock_wait"])
             yield connections
 
@@ -271,9 +289,12 @@ def present(params: Mapping[str, Any], query: str, names: Sequence[str] | set[st
 
 def _state(connection: psycopg2.extensions.connection) -> State:
     known = ledger.read(connection)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only")
+        read_only = cursor.fetchall() == [("on",)]
     if known == NOTHING:
-        return State(foreign=_catalog.fingerprint(connection) != _catalog.EMPTY)
-    return State(known, proved=not fingerprint.needs_proof(connection))
+        return State(foreign=_catalog.fingerprint(connection) != _catalog.EMPTY, read_only=read_only)
+    return State(known, proved=read_only or not fingerprint.needs_proof(connection), read_only=read_only)
 
 
 def _adopts(item: Item, state: State) -> bool:
@@ -291,6 +312,7 @@ def _no_baseline(error: Exception) -> str:
 
 
 def _bad_options(params: Mapping[str, Any]) -> list[str]:
-    if re.fullmatch(r"[0-9]+\s*(us|ms|s|min|h|d)?", params["lock_timeout"]):
-        return []
-    return [f"lock_timeout is {params['lock_timeout']!r}; write a number and a unit, as 5s or 500ms"]
+    problems = [f"{name} is {params[name]}; write 0 or more" for name in ("lock_retries", "lock_wait") if params[name] < 0]
+    if not re.fullmatch(r"[0-9]+\s*(us|ms|s|min|h|d)?", params["lock_timeout"]):
+        problems.append(f"lock_timeout is {params['lock_timeout']!r}; write a number and a unit, as 5s or 500ms")
+    return problems

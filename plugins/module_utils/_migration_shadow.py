@@ -33,6 +33,10 @@ except ImportError:  # connect() says so
     pass
 
 
+# What a small server has too little of (memory, the disk that is memory here), and what writing to a full disk may say.
+_NO_RESOURCES = ("53", "58030")
+
+
 @dataclass(frozen=True)
 class Database:
     """One of the databases whose files are run; session_role: who runs them."""
@@ -61,7 +65,7 @@ class Shadow:
                 for file in files:
                     apply_file(connection, database.name, file, options)
             except MigrationFailed as error:
-                if connection.closed:
+                if connection.closed or (error.code or "").startswith(_NO_RESOURCES):
                     raise ShadowFailed(f"the throw-away server broke down ({error.what}); is its memory limit too small?") from error
                 raise
             return snapshot(connection)

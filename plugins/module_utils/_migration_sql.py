@@ -12,17 +12,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-# standard_conforming_strings is on in our sessions: a backslash escapes in E'' strings only.
+# standard_conforming_strings is on in our sessions: a backslash escapes in E'' strings only, and in those that go on in the next line.
+# In names and tags PostgreSQL takes every character beyond ASCII.
 _TOKEN = re.compile(
     r"""
     (?P<space>\s+)
   | (?P<comment>--[^\n]*)
   | (?P<block>/\*)
-  | (?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*')
+  | (?P<string>[eE]'(?:[^'\\]|\\.|'')*'(?:[ \t\f\v]*\n\s*'(?:[^'\\]|\\.|'')*')*|'(?:[^']|'')*')
   | (?P<quoted>"(?:[^"]|"")*")
-  | (?P<dollar>\$(?:[^\W\d]\w*)?\$)
-  | (?P<word>[^\W\d][\w$]*)
+  | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
+  | (?P<word>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
   | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -70,8 +72,7 @@ class Script:
     faults: list[Fault] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
     start: int
@@ -114,32 +115,57 @@ class _Open:
 def scan(text: str) -> Script:
     """Cut a text into statements; what cannot be read is a fault, never an exception."""
     script, current = Script(), _Open()
+    lines = _Lines(text)
     for token in _tokens(text, script):
         if token.kind == "comment":
-            _directive(script, token, _line(text, token.start))
+            _directive(script, token, lines)
         elif token.kind == "backslash":
-            script.faults.append(Fault(_line(text, token.start), f"`{token.text}` is a command of psql, not SQL"))
+            script.faults.append(Fault(lines.of(token.start), f"`{token.text}` is a command of psql, not SQL"))
         elif token.text == ";" and token.kind == "other" and current.closed_by_semicolon:
-            _close(script, text, current)
+            _close(script, text, current, lines)
             current = _Open()
         else:
             current.add(token)
-    _close(script, text, current)
+    _close(script, text, current, lines)
     return script
 
 
-def _close(script: Script, text: str, current: _Open) -> None:
+def without_comments(text: str) -> str:
+    """The text with one blank in place of each comment and each space outside quotes."""
+    return "".join(" " if token.kind in ("space", "block", "comment") else token.text for token in _pieces(text, Script()))
+
+
+@dataclass
+class _Lines:
+    """The lines of positions that are asked for in their order: each part of a long text is counted once."""
+
+    text: str
+    position: int = 0
+    line: int = 1
+
+    def of(self, position: int) -> int:
+        start = self.position if position >= self.position else 0
+        self.line = (self.line if start else 1) + self.text.count("\n", start, position)
+        self.position = position
+        return self.line
+
+
+def _close(script: Script, text: str, current: _Open, lines: _Lines) -> None:
     if current.start >= 0:
-        script.statements.append(Statement(text[current.start : current.end], _line(text, current.start), tuple(current.words)))
+        script.statements.append(Statement(text[current.start : current.end], lines.of(current.start), tuple(current.words)))
 
 
-def _directive(script: Script, token: _Token, line: int) -> None:
+def _directive(script: Script, token: _Token, lines: _Lines) -> None:
     found = _DIRECTIVE.match(token.text)
     if found:
-        script.directives.append(Fault(line, found["word"]))
+        script.directives.append(Fault(lines.of(token.start), found["word"]))
 
 
 def _tokens(text: str, script: Script) -> Iterator[_Token]:
+    return (token for token in _pieces(text, script) if token.kind not in ("space", "block"))
+
+
+def _pieces(text: str, script: Script) -> Iterator[_Token]:
     position = 0
     while position < len(text):
         found = _TOKEN.match(text, position)
@@ -152,8 +178,7 @@ def _tokens(text: str, script: Script) -> Iterator[_Token]:
         if first == "\\":
             end = min(index for index in (text.find("\n", position), len(text)) if index >= 0)
             kind = "backslash"
-        if kind not in ("space", "block"):
-            yield _Token(kind, text[position:end], position, end)
+        yield _Token(kind, text[position:end], position, end)
         position = end
 
 

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
-from ansible_collections.nexanest.database.plugins.module_utils._migration_sql import Fault, Statement, scan
+from ansible_collections.nexanest.database.plugins.module_utils._migration_sql import Fault, Statement, scan, without_comments
 
 NO_TRANSACTION = "no-transaction"
 _BYTE_ORDER_MARK = "\ufeff"
 _TRANSACTION_CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "PREPARE"}
+_OTHER_ENCODING = re.compile(r"SET\s+((SESSION|LOCAL)\s+)?(CLIENT_ENCODING|NAMES)\b(?!.*\b(UTF-?8|UNICODE|DEFAULT)\b)", re.IGNORECASE | re.DOTALL)
 _CONCURRENT_INDEX = re.compile(
     r'CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(?P<name>"(?:[^"]|"")+"|[^\s"(]+)\s+ON\b',
     re.IGNORECASE,
@@ -31,6 +33,7 @@ class UnfitText(Exception):
     """The text cannot be a migration; str() says where and why."""
 
 
+@functools.cache
 def parse(text: str) -> Migration:
     """The migration in a text; UnfitText names the first thing that must not be in it."""
     fault = _bytes_fault(text)
@@ -55,7 +58,7 @@ def parse(text: str) -> Migration:
 
 def concurrent_index(statement: Statement) -> str | None:
     """The (quoted or bare) name of the index that a CREATE INDEX CONCURRENTLY IF NOT EXISTS makes."""
-    found = _CONCURRENT_INDEX.match(statement.text)
+    found = _CONCURRENT_INDEX.match(without_comments(statement.text))
     return found["name"] if found else None
 
 
@@ -81,6 +84,8 @@ def _statement_fault(statement: Statement, transaction: bool) -> Fault | None:
         text = f"`{statement.head}` controls the transaction, but the migration runs in one already, together with its row in the ledger; remove it"
     elif first == "COPY":
         text = _copy_fault(statement)
+    elif first == "SET" and _OTHER_ENCODING.match(without_comments(statement.text)):
+        text = f"`{statement.head}` would make other characters of this file's; it is read as UTF-8, remove the statement"
     elif not transaction and "CONCURRENTLY" in words and words[0] in ("CREATE", "DROP") and "EXISTS" not in words:
         text = f"`{statement.head}` must be repeatable after a crash; write IF NOT EXISTS (or DROP … IF EXISTS); an invalid index of this name is dropped first"
     return Fault(statement.line, text) if text else None

@@ -114,6 +114,7 @@ def _sow(cursor: Any, seed: Seed, statements: Sequence[Statement], running: list
     forced = [sql.Identifier(schema, table) for schema, table, is_forced, _parent in cursor.fetchall() if is_forced]
     _each(cursor, "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", forced)
     cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(seed.session_role)))
+    cursor.execute("SET LOCAL search_path = DEFAULT")
     cursor.execute("SELECT pg_catalog.set_config('seed.users', %s, true)", (str(seed.users),))
     for statement in statements:
         running[:] = [statement]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils import _timescale_status as timescale
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable, connect
 
 AHEAD = 2  # partitions that must remain
@@ -89,6 +90,7 @@ def _notices(params: Mapping[str, Any], database: str) -> list[Notice]:
             found = [partition_notice(database, *row) for row in _rows(session, PARTITIONS)]
             if database == CRON_DATABASE and _rows(session, HAS_CRON)[0][0]:
                 found += [job_notice(Run(*row)) for row in _rows(session, JOBS)]
+            found += [Notice(one, timescale.REMEDY, urgent=True) for one in timescale.complaints(lambda query: _rows(session, query), database)]
     except (ServerUnreachable, STATEMENT_ERROR) as error:
         what = f"the partitions of {database} could not be looked at: {' '.join(str(error).split())}"
         return [Notice(what, "ask the database by hand; the log of the server has more")]

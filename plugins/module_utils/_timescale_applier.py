@@ -53,17 +53,21 @@ def check_queries(session: Any, database: Database, state: State) -> None:
     for hypertable in database.hypertables:
         there = {*state.tables, *state.aggregates}
         for aggregate in hypertable.aggregates:
-            if aggregate.source not in there:
+            if aggregate.source not in there or hypertable.name not in state.tables:
                 continue
             column = hypertable.time_column if aggregate.source == hypertable.name else "bucket"
             query = select(aggregate, Source(relation(aggregate.source), column, state.extension_schema))
             with session.cursor() as cursor:
                 _search_path(cursor, state)
                 try:
+                    # As the owner: planning may evaluate functions.
+                    cursor.execute(statement("SET ROLE {}", name(state.tables[hypertable.name].owner)).compose(sql))
                     cursor.execute(Text().add("EXPLAIN ").append(query).statement.compose(sql))
                 except psycopg2.Error as error:
                     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
                     raise InputError(f"aggregate {aggregate.name} of {database.name}: {_words(error)}{hint}") from error
+                finally:
+                    cursor.execute("RESET ROLE")
 
 
 def apply(session: Any, maintenance: Any, steps: Sequence[Step], state: State) -> None:

@@ -192,6 +192,7 @@ class State:
     compressed_chunks: int = 0
     machinery: str | None = None
     granted: frozenset[str] = frozenset()
+    job_schema: str = "_timescaledb_config"
     failing_jobs: tuple[int, ...] = ()
     idle_jobs: tuple[int, ...] = ()
     scheduler: Scheduler = Scheduler(available=True)

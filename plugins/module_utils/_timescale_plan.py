@@ -71,7 +71,8 @@ def _built_in_jobs(context: Context) -> list[Step]:
     steps: list[Step] = []
     for job in wrong:
         # alter_job() is not in the Apache edition.
-        work = [admin("UPDATE _timescaledb_config.bgw_job SET scheduled = {} WHERE id = {}", equivalent.boolean(wanted), value(job))]
+        table = name(context.state.job_schema, "bgw_job")
+        work = [admin("UPDATE {} SET scheduled = {} WHERE id = {}", table, equivalent.boolean(wanted), value(job))]
         steps += step("built-in job", f"{context.database.name}.{job}", before={"scheduled": not wanted}, after={"scheduled": wanted}, work=work)
     return steps
 

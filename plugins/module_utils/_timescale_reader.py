@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the nexanest.database authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads one database: TimescaleDB's information views, its catalog where they say too little, and our own catalog."""
+"""Reads one database: TimescaleDB's information views (its own catalog changes between versions), and our own catalog."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ WHERE d.dimension_number = 1 AND format('%%s.%%s', h.hypertable_schema, h.hypert
 """
 JOBS = """
 SELECT j.job_id, j.proc_name, j.schedule_interval::text AS schedule, j.config, j.scheduled,
-       format('%s.%s', coalesce(c.user_view_schema, h.schema_name), coalesce(c.user_view_name, h.table_name)) AS target
+       format('%s.%s', coalesce(c.view_schema, j.hypertable_schema), coalesce(c.view_name, j.hypertable_name)) AS target
 FROM timescaledb_information.jobs AS j
-LEFT JOIN _timescaledb_catalog.hypertable AS h ON h.id = coalesce(j.config ->> 'hypertable_id', j.config ->> 'mat_hypertable_id')::integer
-LEFT JOIN _timescaledb_catalog.continuous_agg AS c ON c.mat_hypertable_id = h.id
+LEFT JOIN timescaledb_information.continuous_aggregates AS c
+    ON (c.materialization_hypertable_schema, c.materialization_hypertable_name) = (j.hypertable_schema, j.hypertable_name)
 """
 NATIVE = "SELECT format('%s.%s', view_schema, view_name) AS name, materialized_only FROM timescaledb_information.continuous_aggregates"
 OURS = "SELECT to_regclass('_rollup.aggregates') IS NOT NULL AS there, obj_description(to_regnamespace('_rollup'), 'pg_namespace') AS machinery"
@@ -77,7 +77,12 @@ ROLLED = """
 SELECT h.name, h.drop_after::text, t.schedule_interval::text AS schedule
 FROM _rollup.hypertables AS h LEFT JOIN _rollup.tasks AS t ON t.name = 'retention ' || h.name
 """
-COMPRESSED = "SELECT count(*) AS found FROM _timescaledb_catalog.chunk WHERE compressed_chunk_id IS NOT NULL AND NOT dropped"
+COMPRESSED = "SELECT count(*) AS found FROM timescaledb_information.chunks WHERE is_compressed"
+# Its schema has changed between versions.
+JOB_TABLE = """
+SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relname = 'bgw_job' AND c.relkind = 'r' AND n.nspname LIKE '\\_timescaledb%'
+"""
 VIEWS = """
 SELECT format('%%s.%%s', n.nspname, c.relname) AS name FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE format('%%s.%%s', n.nspname, c.relname) = ANY (%s)
@@ -117,6 +122,7 @@ def read(session: Any, maintenance: Any, database: Database) -> State:
         machinery=ours["machinery"],
         granted=frozenset(row["rolname"] for row in _rows(session, GRANTED)),
         failing_jobs=tuple(job["job_id"] for job in built_in if job["scheduled"]),
+        job_schema=_rows(session, JOB_TABLE)[0]["nspname"],
         idle_jobs=tuple(job["job_id"] for job in built_in if not job["scheduled"]),
         scheduler=_scheduler(maintenance),
     )

@@ -59,6 +59,7 @@ CREATE TABLE IF NOT EXISTS _rollup.tasks (
     target             text NOT NULL,
     level              integer NOT NULL,           -- an aggregate of an aggregate comes after it
     schedule_interval  interval NOT NULL,
+    created            timestamptz NOT NULL DEFAULT now(),
     last_started       timestamptz
 );
 
@@ -76,7 +77,7 @@ CREATE INDEX IF NOT EXISTS runs_task_idx ON _rollup.runs (task, id DESC);
 CREATE OR REPLACE VIEW _rollup.status AS
 SELECT t.name AS task, t.kind, t.target, t.schedule_interval, r.started AS last_started, r.finished AS last_finished, r.failed AS last_failed,
        r.message AS last_message,
-       now() - coalesce((SELECT max(started) FROM _rollup.runs AS good WHERE good.task = t.name AND good.failed IS FALSE), '-infinity') AS since_success
+       now() - coalesce((SELECT max(started) FROM _rollup.runs AS good WHERE good.task = t.name AND good.failed IS FALSE), t.created) AS since_success
 FROM _rollup.tasks AS t
 LEFT JOIN LATERAL (SELECT * FROM _rollup.runs WHERE runs.task = t.name ORDER BY id DESC LIMIT 1) AS r ON true;
 """

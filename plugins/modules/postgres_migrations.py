@@ -18,6 +18,8 @@ description:
   - Files C(R_what.sql) are repeatable. They run after the others, in the order of their names, whenever their text is not the one that ran last.
   - The files lie on the controller. A ledger in each database, the table C(_ledger.migrations), records id, file, SHA-256, who applied it, when, how long it
     took and the collection's version. Only the administrator writes it; every role of the database can read it.
+  - A repeatable file that is gone from the directory is forgotten by the next run that applies something. Drop what it made in a numbered file, with
+    C(IF EXISTS).
   - Each file runs in one transaction together with its row in the ledger. A file that fails is rolled back, and those before it stay.
   - Before anything is applied to any database, all directories are compared with their ledgers. A file whose text changed after it was applied, a gap, a number
     that is used twice, a file that vanished, and text that is not plain SQL (commands of psql, V(COPY) from a program or from data lines, own transaction
@@ -106,6 +108,7 @@ options:
     type: str
     default: unknown
 notes:
+  - Files are trusted. O(databases[].session_role) makes what they create belong to it, and is no border. A file that says C(RESET ROLE) acts as the login.
   - M(nexanest.database.postgres_schema_info) tells in which objects a database differs from what its files make.
   - "The line C(-- migration: no-transaction) in a file runs its one statement outside a transaction, as C(CREATE INDEX CONCURRENTLY IF NOT EXISTS) needs.
     An invalid index of that name, left by a failure or a crash, is dropped before it."

@@ -86,6 +86,8 @@ SELECT e.extversion, a.default_version FROM pg_extension AS e LEFT JOIN pg_avail
 """
 # Without it, the first statement would load the older library, which the image may not have.
 UNLOADED = "-c timescaledb.disable_load=on"
+# Not by a statement: the update must be the first.
+PINNED = "-c search_path=pg_catalog"
 
 
 def read(params: dict[str, Any]) -> dict[str, tuple[str, str | None]]:
@@ -112,7 +114,7 @@ def plan(versions: dict[str, tuple[str, str | None]]) -> list[tuple[str, Change]
 
 
 def apply(params: dict[str, Any], name: str) -> None:
-    with contextlib.closing(connect(params, name)) as session, session.cursor() as cursor:
+    with contextlib.closing(connect(params, name, options=PINNED, pinned=False)) as session, session.cursor() as cursor:
         cursor.execute("ALTER EXTENSION timescaledb UPDATE")
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import databases
+import hypertables
 import many_migrations
 import raw_stack
 import row_security
@@ -73,7 +74,7 @@ def main() -> None:
     inventory, stack = sys.argv[1:3]
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
     rows = [from_images_to_healthy(inventory, stack, rounds), no_change(inventory, rounds), *five_databases(rounds)]
-    rows += [*many_migrations.rows(rounds, row), *row_security.rows(rounds, row)]
+    rows += [*many_migrations.rows(rounds, row), *row_security.rows(rounds, row), *hypertables.rows(rounds, hypertables.line)]
     playbook(inventory, "playbooks/destroy.yml", "-e", f"stack_destroy_confirm={stack}")
     print(f"medians of {rounds} alternating rounds; a ratio below 1 means faster than the comparison\n")
     print("\n".join(rows))

@@ -77,17 +77,19 @@ def postgres_server(
     disk: str = "1g",
     memory: str = "512m",
     restarts: bool = False,
+    uid: int = 999,
 ) -> Iterator[Server]:
     """Start a server, wait until it answers, and remove it afterwards.
 
-    settings: more of the server's settings, as "name=value"; disk: size of what it can write to, a part of its memory; restarts: start again when it ended.
+    settings: more of the server's settings, as "name=value"; disk: size of what it can write to, a part of its memory; restarts: start again when it ended;
+    uid: the image's user of that server.
     """
     name = f"{prefix}-postgres-{secrets.token_hex(4)}"
     password = secrets.token_urlsafe(16)
     options = [part for setting in settings for part in ("-c", setting)]
     _docker(
-        "run", "--detach", "--init", "--name", name, "--label", LABEL, "--user", "999:999",
-        "--tmpfs", f"/data:uid=999,gid=999,mode=0700,size={disk}", "--shm-size", "128m", "--memory", memory,
+        "run", "--detach", "--init", "--name", name, "--label", LABEL, "--user", f"{uid}:{uid}",
+        "--tmpfs", f"/data:uid={uid},gid={uid},mode=0700,size={disk}", "--shm-size", "128m", "--memory", memory,
         "--publish", "127.0.0.1::5432", "--env", "PGDATA=/data/pgdata", "--env", f"TEST_USER={user}", "--env", f"TEST_PASSWORD={password}",
         "--env", f"TEST_RESTARTS={'yes' if restarts else ''}",
         "--entrypoint", "/bin/sh", image or postgres_image(), "-c", START, "sh", *options,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from access_product import ALICE, KEYS, arguments, build, failures, passwords, report
+from access_product import ALICE, KEYS, arguments, build, failures, password, passwords, report
 from modules import run_module
 from servers import Server, postgres_server
 
@@ -20,6 +21,10 @@ TRUSTING_SETTER = """CREATE OR REPLACE FUNCTION session.set_user(token text) RET
     SET search_path = pg_catalog, pg_temp AS $$ BEGIN PERFORM set_config('session.user', split_part(token, '.', 2), true); RETURN NULL; END $$"""
 TRUSTING_READER = """CREATE OR REPLACE FUNCTION session.user_id() RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp AS $$ SELECT right(nullif(current_setting('session.user', true), ''), 36)::uuid $$"""
+# Accepts what set_user wrote, whoever it says the user is.
+UNBOUND_READER = """CREATE OR REPLACE FUNCTION session.user_id() RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT right(stored, 36)::uuid FROM current_setting('session.user', true) stored
+    WHERE stored ~ '^[0-9a-f]{64}[.]' AND left(stored, 9) <> '000000000' $$"""
 LEAKING_FUNCTION = """GRANT SELECT ON shop.orders TO shop_definer; SET ROLE shop_owner; CREATE FUNCTION shop.leak() RETURNS SETOF shop.orders LANGUAGE sql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT * FROM shop.orders'; ALTER FUNCTION shop.leak() OWNER TO shop_definer; RESET ROLE"""
 OPEN_POLICY = "ALTER POLICY own_rows ON shop.orders USING (true)"
@@ -213,6 +218,46 @@ MUTATIONS = {
         "REVOKE SELECT ON session.keys FROM shop_app",
         r"shop_app shop read the token keys: allowed",
     ),
+    "pads of the token keys": (
+        "GRANT SELECT (outer_pad) ON session.keys TO shop_readonly",
+        "REVOKE SELECT (outer_pad) ON session.keys FROM shop_readonly",
+        r"shop_readonly shop read outer_pad of the token keys: allowed",
+    ),
+    "a condition that anybody can make true": (
+        f"ALTER POLICY own_rows ON shop.orders USING (user_id = nullif(current_setting('shop.user', true), '')::uuid OR {OWN})",
+        f"ALTER POLICY own_rows ON shop.orders USING {OWN}",
+        r"row security guards shop\.orders: the policy own_rows lets pass more",
+    ),
+    "an open policy on an empty table": (
+        "ALTER POLICY own_rows ON shop.wishes USING (user_id IS NOT NULL)",
+        f"ALTER POLICY own_rows ON shop.wishes USING {OWN}",
+        r"row security guards shop\.wishes: the policy own_rows lets pass more",
+    ),
+    "a right on one of several functions of a name": (
+        "GRANT EXECUTE ON FUNCTION pg_read_file(text, bigint, bigint) TO shop_app",
+        "REVOKE EXECUTE ON FUNCTION pg_read_file(text, bigint, bigint) FROM shop_app",
+        r"all shop no right on the system's .*: shop_app has EXECUTE on pg_read_file\(text,bigint,bigint\)",
+    ),
+    "a right on a column of the catalog": (
+        "GRANT SELECT (stxdmcv) ON pg_statistic_ext_data TO PUBLIC",
+        "REVOKE SELECT (stxdmcv) ON pg_statistic_ext_data FROM PUBLIC",
+        r"all shop no right on the system's .*: PUBLIC has SELECT on pg_statistic_ext_data\.stxdmcv",
+    ),
+    "a setting of a role that turns triggers off": (
+        "ALTER ROLE shop_app SET session_replication_role = replica",
+        "ALTER ROLE shop_app RESET session_replication_role",
+        r"no setting of a role .*: session_replication_role is set for shop_app",
+    ),
+    "triggers that do not fire": (
+        "ALTER TABLE shop.lines DISABLE TRIGGER ALL",
+        "ALTER TABLE shop.lines ENABLE TRIGGER ALL",
+        r"every trigger fires: shop\.lines: its foreign keys",
+    ),
+    "a leakproof function": (
+        "ALTER FUNCTION shop.find_user(text) LEAKPROOF",
+        "ALTER FUNCTION shop.find_user(text) NOT LEAKPROOF",
+        r"no function of its own is leakproof: .*: shop\.find_user",
+    ),
     "a key from one user's row to another's": (
         "ALTER TABLE shop.lines ADD CONSTRAINT loose FOREIGN KEY (order_id) REFERENCES shop.orders",
         "ALTER TABLE shop.lines DROP CONSTRAINT loose",
@@ -292,10 +337,54 @@ def test_with_every_protection_back_it_passes(server: Server) -> None:
     assert failures(report(server)) == []
 
 
+# A migrator's own: what the administrator would run with it.
+TRAP = """CREATE FUNCTION shop.trap() RETURNS uuid LANGUAGE plpgsql AS $$
+    BEGIN
+        IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+            PERFORM pg_catalog.set_config('default_transaction_read_only', 'off', false);
+            BEGIN
+                ALTER ROLE shop_migrator SUPERUSER;
+            EXCEPTION WHEN read_only_sql_transaction THEN
+                NULL;
+            END;
+        END IF;
+        RETURN NULL;
+    END $$"""
+BAITS = {
+    "a view": ("CREATE VIEW shop.bait WITH (security_invoker = true) AS SELECT shop.trap() AS user_id", "DROP VIEW shop.bait"),
+    "a type": (
+        "CREATE TYPE shop.kind AS ENUM ('a'); CREATE FUNCTION shop.told(shop.kind) RETURNS text LANGUAGE sql AS 'SELECT shop.trap()::text';"
+        "CREATE CAST (shop.kind AS text) WITH FUNCTION shop.told(shop.kind);"
+        "CREATE TABLE shop.bait (user_id shop.kind); INSERT INTO shop.bait VALUES ('a')",
+        "DROP TABLE shop.bait; DROP TYPE shop.kind CASCADE",
+    ),
+    "a function that fits better than the system's": (
+        "CREATE FUNCTION shop.unnest(text[]) RETURNS SETOF text LANGUAGE sql AS 'SELECT shop.trap()::text UNION ALL SELECT pg_catalog.unnest($1)'",
+        "DROP FUNCTION shop.unnest(text[])",
+    ),
+}
+
+
+@pytest.mark.parametrize("bait", BAITS)
+def test_the_administrator_runs_nothing_of_a_migrator_s(server: Server, bait: str) -> None:
+    put, take = BAITS[bait]
+    with contextlib.closing(server.connect("shop", user="shop_migrator", password=password("shop_migrator"))) as migrator, migrator.cursor() as cursor:
+        cursor.execute(f"{TRAP}; {put}")
+        try:
+            report(server)
+            converged = run_module("postgres_user_tokens", {**server.login, "databases": [{"name": "shop"}], "keys": {"shop": {"current": KEYS["shop"]}}})
+            assert not converged["failed"], converged
+            assert server.query("SELECT rolsuper FROM pg_roles WHERE rolname = 'shop_migrator'") == [(False,)]
+        finally:
+            server.query("ALTER ROLE shop_migrator NOSUPERUSER")
+            cursor.execute(f"{take}; DROP FUNCTION IF EXISTS shop.trap()")
+
+
 @pytest.mark.parametrize(
     ("function", "source", "named"),
     [
         ("set_user(text)", TRUSTING_SETTER, r"shop_app shop show a token with a false signature: allowed"),
+        ("user_id()", UNBOUND_READER, r"shop_app shop be another user by exchanging the id behind a valid signature: rows"),
         ("user_id()", TRUSTING_READER, r"shop_app shop set session\.user by hand to the user's id: rows"),
     ],
 )

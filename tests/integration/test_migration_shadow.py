@@ -158,15 +158,35 @@ CHANGES_BY_HAND = [
     ("GRANT CREATE ON SCHEMA auth TO auth_app", "schema auth: access of auth_app is `ALL`, the migrations make `USAGE`"),
     ("CREATE PUBLICATION p FOR TABLE auth.users", "publication p is there, but no migration makes it"),
     ("ALTER TABLE auth.users ALTER mail SET DEFAULT 'x'", "default is `'x'::text`, the migrations make none"),
+    ("ALTER TABLE auth.users ALTER mail SET (n_distinct = 5), ALTER mail SET STATISTICS 50", "statistics is `50`, the migrations make none"),
+    ("ALTER TABLE auth.users SET (toast.autovacuum_enabled = off)", "options of long values is `autovacuum_enabled=off`"),
+    ("ALTER TABLE auth.notes DISABLE TRIGGER ALL", "constraint auth.notes.notes_answers_fkey: enforced is `not by every trigger`"),
+    ("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'auth.notes_pkey'::regclass", "constraint auth.notes.notes_pkey: valid is `no`"),
+    ("ALTER TEXT SEARCH CONFIGURATION auth.words ALTER MAPPING FOR word WITH english_stem", "text search configuration auth.words: mapping is"),
+    (
+        "DROP CAST (auth.state AS int); CREATE CAST (auth.state AS int) WITH FUNCTION auth.number(auth.state) AS IMPLICIT",
+        "cast (auth.state AS integer): kind is",
+    ),
 ]
 
 
+MORE = (
+    "0003_more.sql",
+    """CREATE TABLE auth.notes (id int PRIMARY KEY, answers int REFERENCES auth.notes);
+CREATE TEXT SEARCH CONFIGURATION auth.words (COPY = pg_catalog.simple);
+CREATE FUNCTION auth.number(auth.state) RETURNS int LANGUAGE sql IMMUTABLE RETURN 1;
+CREATE CAST (auth.state AS int) WITH FUNCTION auth.number(auth.state);
+""",
+)
+
+
 def test_every_change_by_hand_is_a_difference_in_words(auth: Server) -> None:
-    migrate(auth, USERS, INDEX, VIEW)
-    assert differences(auth, USERS, INDEX, VIEW) == []
+    files = (USERS, INDEX, MORE, VIEW)
+    assert migrate(auth, *files)["failed"] is False
+    assert differences(auth, *files) == []
     for statement, _words in CHANGES_BY_HAND:
         auth.query(statement, database="auth")
-    found = " | ".join(differences(auth, USERS, INDEX, VIEW))
+    found = " | ".join(differences(auth, *files))
     assert [words for _statement, words in CHANGES_BY_HAND if words not in found] == [], found
 
 
@@ -184,6 +204,8 @@ def test_rows_and_partitions_made_ahead_are_no_difference_but_their_rights_are(a
     auth.query("GRANT TRUNCATE ON auth.log_2 TO auth_app", database="auth")
     (found,) = differences(auth, parent)
     assert "table auth.log: some of the partitions: access of auth_app is `DELETE, INSERT, SELECT, TRUNCATE, UPDATE`, the migrations make none" in found
+    auth.query("ALTER TABLE auth.log_2 ALTER what SET DEFAULT 'x', ALTER what SET NOT NULL", database="auth")
+    assert "columns of what of default is `'x'::text`" in " ".join(differences(auth, parent))
 
 
 def test_a_catalog_changed_by_hand_is_never_taken_for_the_right_one(auth: Server) -> None:
@@ -241,6 +263,32 @@ def test_a_repeatable_file_runs_after_the_others_and_again_when_it_changed(auth:
     bad = (VIEW[0], "CREATE OR REPLACE VIEW auth.names AS SELECT 1 AS one")
     assert "failed at line 1, `CREATE OR REPLACE VIEW auth.names AS SELECT 1 AS one`: cannot drop columns from view" in migrate(auth, bad, USERS, INDEX)["msg"]
     assert auth.query("SELECT text = %s FROM _ledger.repeatable", VIEW_2[1], database="auth") == [(True,)]
+
+
+def test_a_repeatable_file_that_is_gone_is_not_part_of_what_the_files_make(auth: Server) -> None:
+    migrate(auth, USERS, VIEW)
+    assert differences(auth, USERS) == ["view auth.names is there, but no migration makes it"]
+    dropped = ("0002_dropped.sql", "DROP VIEW IF EXISTS auth.names; ALTER TABLE auth.users DROP COLUMN mail CASCADE")
+    planned = migrate(auth, USERS, dropped, check=True)
+    done = migrate(auth, USERS, dropped)
+    assert done["diff"] == planned["diff"]
+    assert "view auth: auth.names:" in done["diff"]["before"]
+    assert warnings(done) == []
+    assert differences(auth, USERS, dropped) == []
+    assert auth.query("SELECT FROM _ledger.repeatable", database="auth") == []
+
+
+def test_a_view_whose_repeatable_file_is_gone_is_warned_of_by_the_next_run(auth: Server) -> None:
+    migrate(auth, USERS, VIEW)
+    assert "the first: view auth.names is there, but no migration makes it" in warnings(migrate(auth, USERS, INDEX))[0]
+
+
+def test_a_shadow_with_too_little_room_says_so_and_fails_no_check(auth: Server) -> None:
+    many = ("0001_many.sql", "CREATE TABLE auth.many AS SELECT repeat(md5(n::text), 30) AS what FROM generate_series(1, 200000) n")
+    planned = migrate(auth, many, check=True, shadow=shadow_of(AUTH, memory_mb=200))
+    assert not planned["failed"], planned
+    assert planned["applied"] == {"auth": [many[0]]}
+    assert "is its memory limit too small?" in planned["prediction"]["reason"]
 
 
 def test_files_that_do_not_run_on_an_empty_database_any_more_leave_check_mode_with_their_names(auth: Server) -> None:

@@ -70,8 +70,40 @@ def test_the_way_from_registration_to_a_session(nexanest: NexaNest) -> None:
 
 @pytest.mark.parametrize("text", ["hunter2", "$argon2id", "", "$UPPER$x", "$ok$with space"])
 def test_a_password_that_is_no_hash_cannot_be_stored(nexanest: NexaNest, text: str) -> None:
-    with pytest.raises(psycopg2.errors.CheckViolation, match="users_password_hash_form"):
+    with pytest.raises(psycopg2.errors.CheckViolation) as refused:
         nexanest.run("auth", "SELECT auth.register_user(%s, %s)", address(), text)
+    assert refused.value.diag.constraint_name == "users_password_hash_form"
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        ("SELECT auth.register_user(%s, %s)", ("no-address-7c1f", "$argon2id$7c1f")),
+        ("SELECT auth.register_user(%s, %s)", ("7c1f@example.org", "hunter 7c1f")),
+        ("SELECT auth.register_user(%s, %s)", (None, "$argon2id$7c1f")),
+        ("SELECT auth.register_user(%s, NULL)", ("7c1f@example.org",)),
+        ("SELECT auth.change_password(%s)", ("hunter 7c1f",)),
+        ("SELECT auth.reset_password(sha256('x'), %s)", ("hunter 7c1f",)),
+    ],
+)
+def test_an_error_does_not_show_what_it_refuses(nexanest: NexaNest, statement: str, values: tuple[str | None, ...]) -> None:
+    """It stands in the server's log: a password in clear that was taken for a hash, for one."""
+    user = register(nexanest, address())
+    with pytest.raises(psycopg2.errors.CheckViolation) as refused:
+        nexanest.run("auth", statement, *values, user=user)
+    told = f"{refused.value.diag.message_primary} {refused.value.diag.message_detail} {refused.value.diag.context}"
+    assert "7c1f" not in told
+    assert "Failing row" not in told
+
+
+def test_no_other_role_can_hold_a_login_up(nexanest: NexaNest) -> None:
+    email = address()
+    with nexanest.session("auth") as cursor:
+        cursor.execute("SELECT allowed FROM auth.begin_login(%s, %s)", (email, HERE))
+        assert nexanest.admin("auth", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+    for kind in ("app", "readonly"):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            nexanest.run("auth", "SET TRANSACTION READ WRITE; SELECT FROM auth.login_gates FOR KEY SHARE", kind=kind)
 
 
 def test_the_fifth_failure_is_the_last_one_until_time_has_passed(nexanest: NexaNest) -> None:
@@ -224,6 +256,41 @@ def test_an_address_is_proven_and_changed_by_a_link(nexanest: NexaNest) -> None:
         assert nexanest.run("auth", "SELECT email, status FROM auth.users", user=user) == [(proven, "active")]
 
 
+@pytest.mark.parametrize("recovery", ["reset_password", "change_password", "verify_email"])
+def test_who_takes_an_account_back_leaves_a_thief_no_link(nexanest: NexaNest, recovery: str) -> None:
+    """A thief with the victim's session has asked for a change of the address, and for a reset link."""
+    email = address()
+    user = register(nexanest, email)
+    ask = "INSERT INTO auth.email_verification_tokens (user_id, email, token_hash) VALUES (%s, %s, %s)"
+    reset = "INSERT INTO auth.password_reset_tokens (user_id, token_hash) VALUES (%s, %s)"
+    theirs, first, own = (sha256(f"{what} {user}") for what in ("theirs", "first", "own"))
+    nexanest.run("auth", ask, user, address(), theirs, user=user)
+    nexanest.run("auth", ask, user, email, first, user=user)
+    nexanest.run("auth", reset, user, own, user=user)
+    if recovery == "reset_password":
+        assert str(nexanest.run("auth", "SELECT auth.reset_password(%s, %s)", own, PHC)[0][0]) == user
+    elif recovery == "change_password":
+        nexanest.run("auth", "SELECT auth.change_password(%s)", PHC, user=user)
+    else:
+        nexanest.run("auth", ask, user, address(), sha256(f"new {user}"), user=user)
+        assert str(nexanest.run("auth", "SELECT auth.verify_email(%s)", sha256(f"new {user}"))[0][0]) == user
+    assert nexanest.run("auth", "SELECT auth.verify_email(%s)", theirs) == [(None,)]
+    assert nexanest.run("auth", "SELECT auth.reset_password(%s, %s)", own, PHC) == [(None,)]
+    # The link to the account's own address still proves it, unless the address is another one by now.
+    proven = nexanest.run("auth", "SELECT auth.verify_email(%s)::text", first)
+    assert proven == [(None,)] if recovery == "verify_email" else proven == [(user,)]
+
+
+def test_a_locked_account_keeps_its_address(nexanest: NexaNest) -> None:
+    email = address()
+    user = register(nexanest, email)
+    link = sha256(f"locked {user}")
+    nexanest.run("auth", "INSERT INTO auth.email_verification_tokens (user_id, email, token_hash) VALUES (%s, %s, %s)", user, address(), link, user=user)
+    nexanest.admin("auth", "UPDATE auth.users SET status = 'locked' WHERE user_id = %s", user)
+    assert nexanest.run("auth", "SELECT auth.verify_email(%s)", link) == [(None,)]
+    assert nexanest.admin("auth", "SELECT email, status FROM auth.users WHERE user_id = %s", user) == [(email, "locked")]
+
+
 def test_an_old_link_does_nothing(nexanest: NexaNest) -> None:
     user = register(nexanest, address())
     nexanest.run("auth", "INSERT INTO auth.password_reset_tokens (user_id, token_hash) VALUES (%s, %s)", user, sha256("old" + user), user=user)
@@ -282,15 +349,24 @@ def test_what_the_service_may_not_do_as_any_user(nexanest: NexaNest, statement: 
         nexanest.run("auth", statement, user=user)
 
 
-def test_an_account_goes_with_all_that_hangs_on_it(nexanest: NexaNest) -> None:
+@pytest.mark.parametrize("by", ["the user", "erase_user"])
+def test_an_account_goes_with_all_that_hangs_on_it(nexanest: NexaNest, by: str) -> None:
     email = address()
     user = register(nexanest, email)
     sign_in(nexanest, user)
     begin(nexanest, email, "192.0.2.61")
     nexanest.run("auth", "INSERT INTO auth.user_profiles (user_id, display_name) VALUES (%s, 'A')", user, user=user)
-    with nexanest.session("auth", user=user) as cursor:
-        cursor.execute("DELETE FROM auth.users")
-        assert cursor.rowcount == 1
+    if by == "erase_user":
+        nexanest.admin("auth", "UPDATE auth.login_attempts SET user_id = NULL WHERE user_id = %s", user)  # from before the account was made
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            nexanest.run("auth", "SELECT auth.erase_user(%s)", user, user=user)
+        assert nexanest.run("auth", "SELECT auth.erase_user(%s)", user, kind="migrator") == [(True,)]
+        assert nexanest.run("auth", "SELECT auth.erase_user(%s)", user, kind="migrator") == [(False,)]
+        assert nexanest.admin("auth", "SELECT count(*) FROM auth.login_attempts WHERE email_hash = %s", sha256(email)) == [(0,)]
+    else:
+        with nexanest.session("auth", user=user) as cursor:
+            cursor.execute("DELETE FROM auth.users")
+            assert cursor.rowcount == 1
     tables = [row[0] for row in nexanest.admin("auth", "SELECT attrelid::regclass::text FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid"
               " WHERE attname = 'user_id' AND relkind IN ('r', 'p') AND relnamespace = 'auth'::regnamespace")]  # fmt: skip
     assert {table: nexanest.admin("auth", f"SELECT count(*) FROM {table} WHERE user_id = %s", user)[0][0] for table in tables} == dict.fromkeys(tables, 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from nexanest_server import ANNA, BERT, NexaNest
+from nexanest_server import ANNA, BERT, SERVICES, NexaNest
 from servers import postgres_server
 
 BUY = """
@@ -227,11 +227,14 @@ def test_a_price_wakes_each_alert_once_and_tells_no_more_than_whose_it_is(nexane
 def test_a_user_is_erased_by_the_owner_alone(nexanest: NexaNest) -> None:
     user = "e0000000-0000-4000-8000-00000000000e"
     trade(nexanest, portfolio_of(nexanest, user), "1", user=user)
-    for name in ("portfolio", "analytics", "notifications"):
+    nexanest.admin("nexanest", "INSERT INTO nexanest.feature_flags (flag_name, description) VALUES ('erased', 'x')")
+    nexanest.run("nexanest", "INSERT INTO nexanest.feature_flag_overrides (user_id, flag_name, enabled) VALUES (%s, 'erased', true)", user, user=user)
+    for name in SERVICES:
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             nexanest.run(name, f"SELECT {name}.erase_user(%s)", user, user=user)
         nexanest.run(name, f"SELECT {name}.erase_user(%s)", user, kind="migrator")
     left = "SELECT (SELECT count(*) FROM portfolio.transactions WHERE user_id = %s) + (SELECT count(*) FROM portfolio.portfolios WHERE user_id = %s)"
     assert nexanest.admin("portfolio", left, user, user) == [(0,)]
+    assert nexanest.admin("nexanest", "SELECT count(*) FROM nexanest.feature_flag_overrides WHERE user_id = %s", user) == [(0,)]
     with pytest.raises(psycopg2.errors.RestrictViolation):
         nexanest.admin("portfolio", "DELETE FROM portfolio.transactions")

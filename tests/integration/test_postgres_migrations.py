@@ -159,6 +159,52 @@ def test_a_file_starts_in_a_fresh_session_without_the_database_s_guard_rails(aut
     assert tables(auth) == {"users": "auth_owner", "left_over": "auth_owner"}
 
 
+def test_what_a_file_leaves_reaches_neither_the_ledger_nor_the_next_file(auth: Server) -> None:
+    cursor = "DECLARE c CURSOR WITH HOLD FOR SELECT 1"
+    done = migrate(auth, ("0001_one.sql", cursor), ("0002_two.sql", f"{cursor}; SET default_transaction_read_only = on; SET statement_timeout = '50ms'"))
+    assert done["applied"] == {"auth": ["0001_one.sql", "0002_two.sql"]}, done
+    assert done["failed"] is False, done
+
+
+def test_numbers_below_zero_are_refused_and_not_taken_for_done(auth: Server) -> None:
+    result = migrate(auth, USERS, lock_retries=-1, lock_wait=-2)
+    assert "lock_retries is -1; write 0 or more; lock_wait is -2; write 0 or more" in result["msg"]
+    assert (result["failed"], tables(auth), in_ledger(auth)) == (True, {}, [])
+
+
+def test_a_time_that_the_server_refuses_is_no_fault_of_a_statement(auth: Server) -> None:
+    assert "auth/0001_users.sql failed at its start, before its first statement: invalid value" in migrate(auth, USERS, lock_timeout="99999999999999s")["msg"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_database_that_can_only_be_read_is_refused_in_words(auth: Server, check: bool) -> None:
+    migrate(auth, USERS)
+    auth.query("ALTER DATABASE auth SET default_transaction_read_only = on")
+    assert migrate(auth, USERS, check=check)["failed"] is False
+    refused = migrate(auth, USERS, TOKENS, check=check)
+    assert "no migration was applied: auth can only be read: its server is a standby, or default_transaction_read_only is on" in refused["msg"]
+    assert refused["applied"] == {"auth": []}
+
+
+def test_a_run_does_not_wait_for_those_who_read_the_ledger(auth: Server) -> None:
+    migrate(auth, USERS)
+    with contextlib.closing(auth.connect("auth")) as reader, reader.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0; BEGIN; SELECT * FROM _ledger.migrations")
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(migrate, auth, USERS, TOKENS).result(timeout=60)["applied"] == {"auth": [TOKENS[0]]}
+
+
+def test_the_databases_of_a_long_run_do_not_end_the_sessions_that_wait(server: Server, auth: Server) -> None:
+    auth.query("ALTER DATABASE auth SET idle_session_timeout = '300ms'")
+    slow = {"name": "postgres", "directory": "/unused", "files": [{"name": "0001_slow.sql", "text": "SELECT pg_sleep(1)"}]}
+    item = {"name": "auth", "directory": "/unused", "files": [{"name": USERS[0], "text": USERS[1]}]}
+    try:
+        result = run_module("postgres_migrations", {**server.login, "databases": [slow, item]})
+        assert result["applied"] == {"postgres": ["0001_slow.sql"], "auth": [USERS[0]]}, result
+    finally:
+        server.query("DROP SCHEMA IF EXISTS _ledger CASCADE")
+
+
 def test_percent_signs_and_odd_text_reach_the_server_as_they_are(auth: Server) -> None:
     migrate(auth, ("0001_x.sql", "CREATE TABLE notes AS SELECT '100 %s %(x)s {{ y }} ü'::text AS note"))
     assert auth.query("SELECT note FROM notes", database="auth") == [("100 %s %(x)s {{ y }} ü",)]
@@ -207,6 +253,16 @@ def test_an_invalid_index_is_dropped_when_its_build_fails_and_before_it_is_tried
     auth.query("DELETE FROM twins", database="auth")
     assert migrate(auth, twins, index)["applied"] == {"auth": [index[0]]}
     assert auth.query("SELECT indisvalid FROM pg_index WHERE indexrelid = 'twins_id'::regclass", database="auth") == [(True,)]
+
+
+@pytest.mark.parametrize("name", ["-- its name:\n twins_id", "t" * 70])
+def test_an_invalid_index_is_found_whatever_its_statement_looks_like(auth: Server, name: str) -> None:
+    twins = ("0001_twins.sql", "CREATE TABLE twins (id int); INSERT INTO twins VALUES (1), (1)")
+    index = ("0002_index.sql", f"-- migration: no-transaction\nCREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS {name} ON twins (id)")
+    for _run in range(2):
+        assert "could not create unique index" in migrate(auth, twins, index)["msg"]
+        assert auth.query("SELECT indexrelid FROM pg_index WHERE NOT indisvalid", database="auth") == []
+    assert in_ledger(auth) == [twins[0]]
 
 
 def test_a_statement_that_needs_no_transaction_is_told_how(auth: Server) -> None:

@@ -15,6 +15,8 @@ from modules import run_module
 from servers import Server
 from timescale import AGGREGATES, OWNER, Market, market, timescale_server
 
+from ansible_collections.nexanest.database.plugins.module_utils._stack_schedule import notices
+
 HOURLY = AGGREGATES[0]
 HYPERTABLES = "SELECT count(*) FROM timescaledb_information.hypertables WHERE hypertable_name = 'ticks'"
 
@@ -191,7 +193,8 @@ def test_a_failing_task_is_recorded_and_stops_no_other(ticks: Market) -> None:
     ticks.converge()
     ticks.server.query("SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname = %s", f"rollup:{ticks.database}")
     ticks.query("UPDATE _rollup.tasks SET last_started = NULL")
-    ticks.query("ALTER TABLE _rollup.rows_3 ADD CONSTRAINT broken CHECK (n < 0)")
+    number = ticks.query("SELECT id FROM _rollup.aggregates WHERE name = 'market.ticks_1w'")[0][0]
+    ticks.query(f"ALTER TABLE _rollup.rows_{number} ADD CONSTRAINT broken CHECK (n < 0)")
     ticks.fill(500)
     ticks.query("CALL _rollup.run_due()")
     states = dict(ticks.query("SELECT task, last_failed FROM _rollup.status"))
@@ -202,6 +205,9 @@ def test_a_failing_task_is_recorded_and_stops_no_other(ticks: Market) -> None:
         "refresh market.ticks_1mon": False,
     }
     assert "broken" in ticks.query("SELECT last_message FROM _rollup.status WHERE last_failed")[0][0]
+    complaints = [notice.what for notice in notices({**ticks.server.login, "login_db": "postgres", "connect_timeout": 10}) if ticks.database in notice.what]
+    assert len(complaints) == 1
+    assert complaints[0].startswith(f"refresh market.ticks_1w in the database {ticks.database} failed: ")
 
 
 @pytest.mark.native

@@ -21,8 +21,6 @@ from modules import run_module
 from servers import Server, postgres_server
 
 SETTINGS = (
-    "shared_preload_libraries=timescaledb,pg_cron",
-    "cron.use_background_workers=on",
     "timescaledb.telemetry_level=off",
     "max_worker_processes=30",
     "timezone=UTC",
@@ -55,11 +53,20 @@ def image() -> str:
     return os.environ.get("TEST_TIMESCALEDB_IMAGE") or newest_image("timescaledb")
 
 
+CRON = ("shared_preload_libraries=timescaledb,pg_cron", "cron.use_background_workers=on")
+NO_CRON = ("shared_preload_libraries=timescaledb",)
+LOOK = "id -u postgres; find / -xdev '(' -name 'timescaledb-tsl-*.so' -o -name pg_cron.so ')' 2>/dev/null; true"
+
+
 @functools.cache
+def contents(of_image: str) -> tuple[int, str, bool]:
+    """The server's user in an image, its edition (timescale where it has the licensed library), and whether it has pg_cron."""
+    uid, *files = docker("run", "--rm", "--network", "none", "--entrypoint", "sh", of_image, "-c", LOOK).split()
+    return int(uid), "timescale" if any("timescaledb-tsl-" in file for file in files) else "apache", any("pg_cron" in file for file in files)
+
+
 def edition(of_image: str) -> str:
-    """timescale where the image has the licensed library, else apache."""
-    found = docker("run", "--rm", "--network", "none", "--entrypoint", "sh", of_image, "-c", "find / -xdev -name 'timescaledb-tsl-*.so' 2>/dev/null | head -1")
-    return "timescale" if found.strip() else "apache"
+    return contents(of_image)[1]
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,9 @@ class Market:
 
 @contextlib.contextmanager
 def timescale_server(**options: Any) -> Iterator[Server]:
-    with postgres_server(image=image(), prefix="timescale", settings=[*SETTINGS, *options.pop("settings", ())], **options) as server:
+    uid, _edition, cron = contents(image())
+    settings = [*SETTINGS, *(CRON if cron else NO_CRON), *options.pop("settings", ())]
+    with postgres_server(image=image(), uid=uid, prefix="timescale", settings=settings, **options) as server:
         yield server
 
 

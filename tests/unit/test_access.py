@@ -128,7 +128,10 @@ def test_a_sound_catalog_holds() -> None:
         ({"row_security": False}, "row security is off"),
         ({"forced": False}, "it is not FORCEd: the owner sees every row"),
         ({"policies": ()}, "it has no policy"),
-        ({"policies": (Policy("all", "*", permissive=True, roles=frozenset({"shop_app"}), own_rows=False),)}, "the policy all does not name the user column"),
+        (
+            {"policies": (Policy("all", "*", permissive=True, roles=frozenset({"shop_app"}), own_rows=False),)},
+            "the policy all lets pass more than the rows of the user who is set",
+        ),
         ({"partition": True, "forced": False}, "it is not FORCEd: the owner sees every row and shop_app may read it"),
     ],
 )
@@ -160,3 +163,25 @@ def test_the_text_tells_failures_first_and_counts_all() -> None:
     assert "WRONG  postgres: 2 more of the kind rows" in lines
     assert lines[-2:] == ["13 attempts in 2 s: 12 ended otherwise than they should", "every attempt: /somewhere.json"]
     assert [line.split() for line in lines if line.startswith("postgres")] == [["postgres", "rows", "13", "1", "12", "-", "1"]]
+
+
+OWN = "(user_id = ( SELECT session.user_id() AS user_id))"
+
+
+@pytest.mark.parametrize(
+    ("condition", "sound"),
+    [
+        (OWN, True),
+        ("(user_id = session.user_id())", True),
+        (f"({OWN} AND (NOT hidden))", True),
+        (f"({OWN} OR shared)", False),
+        (f"(({OWN} AND hidden) OR true)", False),
+        ("(user_id IS NOT NULL)", False),
+        ("(user_id = (current_setting('app.user'::text))::uuid)", False),
+        ("(NOT (user_id IS DISTINCT FROM ( SELECT session.user_id() AS user_id)))", False),
+    ],
+)
+def test_what_a_policy_may_say_where_users_are_set_by_tokens(condition: str, sound: bool) -> None:
+    policy = Policy("mine", "*", permissive=True, roles=frozenset({"PUBLIC"}), own_rows=True, conditions=(OWN, condition))
+    lacking = [outcome for outcome in structure(*product(policies=(policy,))) if "the policy mine" in outcome.seen]
+    assert bool(lacking) is not sound

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import NOTHING, Applied, File, Ledger, adopted, plan, replayed
+from ansible_collections.nexanest.database.plugins.module_utils._migration_plan import NOTHING, Applied, File, Ledger, adopted, gone, plan, replayed, without
 from ansible_collections.nexanest.database.plugins.module_utils._migration_sql import scan
 from ansible_collections.nexanest.database.plugins.module_utils._migration_text import UnfitText, concurrent_index, parse
 
@@ -64,7 +64,7 @@ def test_a_changed_file_is_refused_with_both_checksums() -> None:
         ([USERS, File("0002_tokens.sql.orig", "SELECT 1")], [], "auth/0002_tokens.sql.orig: a migration is named"),
         ([USERS], [USERS, TOKENS], "auth/0002_tokens.sql was applied but is no longer in the directory"),
         ([File("0001_people.sql", USERS.text)], [USERS], "auth/0001_users.sql was applied, but the directory holds 0001_people.sql"),
-        ([USERS, TOKENS, THIRD], [USERS, THIRD], "the ledger knows 0003 but not 0002"),
+        ([USERS, TOKENS, THIRD], [USERS, THIRD], "the ledger knows 0003 but 0002 is missing"),
         ([USERS, File("0002_bad.sql", "BEGIN; SELECT 1; COMMIT;")], [USERS], "auth/0002_bad.sql: line 1: `BEGIN` controls the transaction"),
     ],
 )
@@ -105,6 +105,13 @@ def test_a_replay_runs_the_applied_files_and_the_repeatable_texts_that_ran_last(
     assert [(one.file.name, one.file.text) for one in again] == [(USERS.name, USERS.text), (VIEWS.name, VIEWS.text)]
 
 
+def test_repeatable_files_that_are_gone_are_known_by_name() -> None:
+    ledger = applied(USERS, VIEWS, FUNCTIONS)
+    assert gone([USERS, FUNCTIONS], ledger) == (VIEWS.name,)
+    assert gone([USERS, VIEWS, FUNCTIONS], ledger) == ()
+    assert without(ledger, [VIEWS.name]) == applied(USERS, FUNCTIONS)
+
+
 def test_a_replay_names_the_file_that_later_rules_refuse() -> None:
     old = File("0001_old.sql", "BEGIN; SELECT 1; COMMIT;")
     with pytest.raises(UnfitText, match=r"0001_old\.sql: line 1: `BEGIN`"):
@@ -137,6 +144,8 @@ def test_an_applied_file_is_not_judged_again_by_later_rules() -> None:
         ("PREPARE TRANSACTION 'x'", "controls the transaction"),
         ("COPY t FROM PROGRAM 'cat /etc/passwd'", "runs a program on the server"),
         ("COPY t FROM stdin;\n1\t2\n\\.\n", "line 1: `COPY t FROM stdin` needs psql's data lines"),
+        ("SELECT 1;\nSET LOCAL client_encoding TO 'LATIN1'", "line 2: `SET LOCAL client_encoding TO 'LATIN1'` would make other characters"),
+        ("SET NAMES 'latin1'", "would make other characters"),
         ("-- migration: no-transactions\nSELECT 1", "line 1: `-- migration: no-transactions` is unknown"),
         ("-- migration: no-transaction\nSELECT 1;\nSELECT 2;", "line 3: a no-transaction migration holds one statement"),
         ("-- migration: no-transaction\nCREATE INDEX CONCURRENTLY i ON t (a)", "write IF NOT EXISTS"),
@@ -154,6 +163,7 @@ def test_a_text_that_is_no_migration_gets_a_clear_answer(text: str, said: str) -
     [
         "SAVEPOINT a; SELECT 1; ROLLBACK TO a;",
         "PREPARE p AS SELECT 1",
+        "SET client_encoding = 'UTF8'",
         "DO $$ BEGIN PERFORM 1; END $$",
         "COPY t FROM '/tmp/x'",
         "-- migration: no-transaction\nVACUUM",
@@ -169,6 +179,8 @@ def test_what_is_allowed_is_not_refused(text: str) -> None:
     [
         ("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_mail ON auth.users (mail)", "users_mail"),
         ('create index concurrently\nif not exists "Odd name" on t (a)', '"Odd name"'),
+        ("CREATE INDEX CONCURRENTLY /* a /* b */ */ IF NOT EXISTS -- c\n users_mail\nON t (a)", "users_mail"),
+        ('CREATE INDEX CONCURRENTLY IF NOT EXISTS "a  -- b" ON t (a)', '"a  -- b"'),
         ("CREATE INDEX i ON t (a)", None),
     ],
 )

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils._migration_sql import scan
@@ -18,6 +20,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._migration_sql i
         ("/* a; /* nested; */ b; */ SELECT 1;", ["SELECT 1"]),
         ("SELECT ';''; ' ; SELECT 2", ["SELECT ';''; '", "SELECT 2"]),
         (r"SELECT E'\'; ' ; SELECT '\'", [r"SELECT E'\'; '", r"SELECT '\'"]),
+        ("SELECT E'a'\n'\\'; b'; SELECT 2", ["SELECT E'a'\n'\\'; b'", "SELECT 2"]),
+        ("DO $😀$ BEGIN; END $😀$; SELECT 1", ["DO $😀$ BEGIN; END $😀$", "SELECT 1"]),
         ('SELECT 1 AS "a;""b"; SELECT 2', ['SELECT 1 AS "a;""b"', "SELECT 2"]),
         ("DO $$ BEGIN; END $$; SELECT 1", ["DO $$ BEGIN; END $$", "SELECT 1"]),
         ("SELECT $a$ $b$; $a$; SELECT 1", ["SELECT $a$ $b$; $a$", "SELECT 1"]),
@@ -59,6 +63,14 @@ def test_statements_know_their_line_and_the_line_of_a_position_in_them() -> None
 )
 def test_what_cannot_be_read_is_named_with_its_line(text: str, line: int, fault: str) -> None:
     assert [(found.line, found.text) for found in scan(text).faults] == [(line, fault)]
+
+
+def test_a_long_text_is_read_in_a_time_that_grows_as_it_does() -> None:
+    rows = 20_000
+    started = time.process_time()
+    statements = scan("INSERT INTO t VALUES (1, 'a row of some length, as they are in files of data');\n" * rows).statements
+    assert statements[-1].line == rows
+    assert time.process_time() - started < 5  # a second; a scanner that counts the lines from the start each time needs more than ten
 
 
 def test_a_directive_is_found_in_a_comment_but_not_in_a_string() -> None:

@@ -40,14 +40,14 @@ CREATE FUNCTION analytics.claim_runs(batch integer DEFAULT 10, lease interval DE
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE analytics.report_runs r
-    SET state = 'running', started_at = now(), lease_until = now() + lease, attempts = attempts + 1
+    SET state = 'running', started_at = now(), lease_until = now() + greatest(least(lease, interval '1 day'), interval '5 seconds'), attempts = attempts + 1
     FROM (
         SELECT q.user_id, q.run_id FROM analytics.report_runs q
         WHERE q.state = 'queued' OR (q.state = 'running' AND q.lease_until < now())
-        ORDER BY q.requested_at LIMIT batch FOR UPDATE SKIP LOCKED
+        ORDER BY q.requested_at LIMIT least(batch, 1000) FOR UPDATE SKIP LOCKED
     ) waiting
     WHERE r.user_id = waiting.user_id AND r.run_id = waiting.run_id
     RETURNING r.user_id, r.run_id
 $$;
-COMMENT ON FUNCTION analytics.claim_runs(integer, interval) IS 'Hands waiting runs to a worker, each to one, and those whose worker died; returns their keys.';
+COMMENT ON FUNCTION analytics.claim_runs(integer, interval) IS 'Hands waiting runs to a worker, at most 1000, each to one, and those whose worker was silent for the lease, of 5 seconds to a day; returns their keys.';
 ALTER FUNCTION analytics.claim_runs(integer, interval) OWNER TO analytics_definer;

@@ -1,4 +1,12 @@
 -- Login. An attempt is counted before the password is verified, so that many at once cannot slip past the limit.
+
+-- What attempts wait at. Rows that only the definer may lock: an advisory lock could be held by every role of the database, and so keep anybody out.
+CREATE TABLE auth.login_gates (gate integer PRIMARY KEY);
+COMMENT ON TABLE auth.login_gates IS 'Locks of begin_login, by a hash: 16384 for e-mail addresses, then as many for network addresses. It holds nothing else.';
+INSERT INTO auth.login_gates SELECT generate_series(0, 32767);
+REVOKE ALL ON auth.login_gates FROM auth_app, auth_readonly;
+GRANT SELECT, UPDATE ON auth.login_gates TO auth_definer; -- UPDATE: the right to lock
+
 CREATE FUNCTION auth.begin_login(login_email text, from_address inet, agent text DEFAULT NULL)
 RETURNS TABLE (attempt_id uuid, allowed boolean, retry_after interval, user_id uuid, password_hash text, status text)
 -- Planned each time with the moment's values, which name the months that are asked: no other partition is locked, and a job that makes one is in nobody's way.
@@ -16,8 +24,8 @@ DECLARE
     attempt uuid := gen_random_uuid();
 BEGIN
     -- One attempt at a time for an address of either kind; always in this order.
-    PERFORM pg_advisory_xact_lock(hashtextextended('auth.begin_login e-mail ' || encode(hash, 'hex'), 0));
-    PERFORM pg_advisory_xact_lock(hashtextextended('auth.begin_login address ' || host(from_address), 0));
+    PERFORM FROM auth.login_gates g WHERE g.gate = (hashtextextended(encode(hash, 'hex'), 0) & 16383)::integer FOR NO KEY UPDATE;
+    PERFORM FROM auth.login_gates g WHERE g.gate = 16384 + (hashtextextended(host(from_address), 0) & 16383)::integer FOR NO KEY UPDATE;
     moment := clock_timestamp();
     since := moment - period;
     SELECT * INTO account FROM auth.users u WHERE u.email = lower(login_email);

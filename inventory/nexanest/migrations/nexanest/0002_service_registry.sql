@@ -13,5 +13,5 @@ CREATE TABLE nexanest.services (
 COMMENT ON TABLE nexanest.services IS 'Service registry: where each service answers and when it was last seen.';
 COMMENT ON COLUMN nexanest.services.last_seen_at IS 'Its latest sign of life; a service that is silent for minutes is down.';
 
-CREATE TRIGGER services_audit AFTER INSERT OR DELETE OR UPDATE OF base_url, version ON nexanest.services
+CREATE TRIGGER services_audit AFTER INSERT OR DELETE OR UPDATE OF service_name, base_url, version, registered_at ON nexanest.services
     FOR EACH ROW EXECUTE FUNCTION nexanest.audit_change('service_name');

@@ -8,17 +8,17 @@ AS $$
         lease_id = CASE WHEN o.attempts >= o.max_attempts THEN NULL ELSE gen_random_uuid() END,
         last_error = CASE WHEN o.attempts >= o.max_attempts THEN coalesce(o.last_error, 'its worker did not report') ELSE o.last_error END,
         attempts = o.attempts + CASE WHEN o.attempts >= o.max_attempts THEN 0 ELSE 1 END,
-        next_attempt_at = now() + lease
+        next_attempt_at = now() + greatest(least(lease, interval '1 hour'), interval '5 seconds')
     FROM (
         SELECT d.user_id, d.message_id FROM notifications.outbox d
         WHERE d.state IN ('waiting', 'sending') AND d.next_attempt_at <= now()
-        ORDER BY d.next_attempt_at LIMIT batch FOR UPDATE SKIP LOCKED
+        ORDER BY d.next_attempt_at LIMIT least(batch, 1000) FOR UPDATE SKIP LOCKED
     ) due
     WHERE o.user_id = due.user_id AND o.message_id = due.message_id
     RETURNING o.user_id, o.message_id, o.lease_id, o.attempts
 $$;
 COMMENT ON FUNCTION notifications.claim_messages(integer, interval) IS
-    'Hands messages that are due to a worker, each to one, and those whose worker was silent for the lease. A row without a lease_id was given up.';
+    'Hands messages that are due to a worker, each to one, and those whose worker was silent for the lease, of 5 seconds to an hour. At most 1000 at once. A row without a lease_id was given up.';
 ALTER FUNCTION notifications.claim_messages(integer, interval) OWNER TO notifications_definer;
 
 CREATE FUNCTION notifications.finish_message(message uuid, lease uuid, failure text DEFAULT NULL) RETURNS text
@@ -28,7 +28,7 @@ AS $$
     SET state = CASE WHEN failure IS NULL THEN 'sent' WHEN attempts >= max_attempts THEN 'dead' ELSE 'waiting' END,
         lease_id = NULL, last_error = failure,
         -- 30 s, 1 min, 2 min … at most a day, and up to a fifth more, so that what failed together does not come back together.
-        next_attempt_at = now() + least(interval '30 seconds' * 2 ^ (attempts - 1), interval '1 day') * (1 + random() / 5)
+        next_attempt_at = now() + least(interval '30 seconds' * 2 ^ least(attempts - 1, 12), interval '1 day') * (1 + random() / 5)
     WHERE user_id = (SELECT session.user_id()) AND message_id = message AND lease_id = lease AND state = 'sending'
     RETURNING state
 $$;
