@@ -91,7 +91,7 @@ def checks(part: str, scenarios: list[str]) -> list[Check]:
         "lint": lint_checks(),
         "unit": [pytest_check("unit", "tests/unit", "--quiet", timeout=300)],
         "stack": [Check("deploy the test stack", (PYTHON, "tests/integration/deploy.py"), timeout=1800)],
-        "integration": [pytest_check("integration", "tests/integration", "--durations=10", timeout=3000)],
+        "integration": [pytest_check("integration", "tests/integration", "--durations=25", timeout=4500)],
         "molecule": molecule_checks(scenarios),
         "long": [pytest_check("long", "tests", "-m", "long", timeout=14400)],
         "bench": [
