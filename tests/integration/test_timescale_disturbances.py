@@ -17,7 +17,7 @@ import pytest
 from containers import docker
 from timescale import DIRECT, Market, market, timescale_server
 
-ROWS = 60_000
+ROWS = 20_000
 LONG_ROWS = 5_000_000
 
 # Each begins with all numbers right.
