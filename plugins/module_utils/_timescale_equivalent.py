@@ -76,6 +76,7 @@ def create(aggregate: Aggregate, number: int, source: Source, owner: str | None)
         Work(key.statement),
         *([admin("CREATE INDEX ON {} ({})", rows, name(BUCKET))] if aggregate.group_by else []),
         Work(function.statement),
+        admin("REVOKE EXECUTE ON FUNCTION {}(timestamptz, timestamptz) FROM PUBLIC", maker),
         *owned,
     ]
 
@@ -87,8 +88,10 @@ def view(aggregate: Aggregate, number: int, live: Source, owner: str | None) -> 
         text.add(", {}" if index else "{}", name(column))
     text.add(" FROM {}", name("_rollup", f"rows_{number}"))
     if not aggregate.materialized_only:
-        text.add(" WHERE {} < _rollup.watermark({}) UNION ALL ", name(BUCKET), value(number))
-        text.append(select(aggregate, live, (f"{{}} >= _rollup.watermark({number})",)))
+        # Read with the rights of the view's owner; a function would run with those of whoever asks.
+        watermark = f"(SELECT a.watermark FROM _rollup.aggregates a WHERE a.id = {number})"
+        text.add(f" WHERE {{}} < {watermark} UNION ALL ", name(BUCKET))
+        text.append(select(aggregate, live, (f"{{}} >= {watermark}",)))
     return Work(text.statement, owner)
 
 

@@ -55,7 +55,7 @@ def _machinery(context: Context) -> list[Step]:
     if state.machinery != wanted:
         texts = [TABLES, functions(state.extension_schema)]
         work += [Work(Statement(text.replace("{", "{{").replace("}", "}}"))) for text in texts]
-        work += [admin("REVOKE EXECUTE ON ALL ROUTINES IN SCHEMA _rollup FROM PUBLIC"), admin("GRANT EXECUTE ON FUNCTION _rollup.watermark TO PUBLIC")]
+        work.append(admin("REVOKE EXECUTE ON ALL ROUTINES IN SCHEMA _rollup FROM PUBLIC"))
         work.append(admin("COMMENT ON SCHEMA _rollup IS {}", value(wanted)))
     fresh = [owner for owner in owners if state.machinery != wanted or owner not in state.granted]
     work += [one for owner in fresh for one in equivalent.grants(owner)]
