@@ -54,6 +54,10 @@ def remember(aggregate: Aggregate, hypertable: Hypertable, number: int, *, nativ
     return Work(text.statement)
 
 
+# Read with the rights of the view's owner; a function would run with those of whoever asks.
+WATERMARK = "(SELECT a.watermark FROM _rollup.aggregates a WHERE a.id = @number@)"
+
+
 def boolean(found: bool) -> Keyword:
     return Keyword("TRUE" if found else "FALSE")
 
@@ -88,10 +92,9 @@ def view(aggregate: Aggregate, number: int, live: Source, owner: str | None) -> 
         text.add(", {}" if index else "{}", name(column))
     text.add(" FROM {}", name("_rollup", f"rows_{number}"))
     if not aggregate.materialized_only:
-        # Read with the rights of the view's owner; a function would run with those of whoever asks.
-        watermark = f"(SELECT a.watermark FROM _rollup.aggregates a WHERE a.id = {number})"
-        text.add(f" WHERE {{}} < {watermark} UNION ALL ", name(BUCKET))
-        text.append(select(aggregate, live, (f"{{}} >= {watermark}",)))
+        watermark = WATERMARK.replace("@number@", str(number))
+        text.add("".join((" WHERE {} < ", watermark, " UNION ALL ")), name(BUCKET))
+        text.append(select(aggregate, live, ("{} >= " + watermark,)))
     return Work(text.statement, owner)
 
 
