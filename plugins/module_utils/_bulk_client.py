@@ -1,0 +1,169 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The third door: the official tools of a server's own image, in a throw-away container beside the server, as the user who owns the files.
+
+It has the rights of nobody and sees two folders: the one it works on, and the one with the password file. Never in the server's container: that has
+a memory limit and another user.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from ansible_collections.nexanest.database.plugins.module_utils._docker import Docker, DockerError
+
+LABEL = "nexanest.database.bulk"
+WORK, KEYS = "/work", "/keys"
+_SCRATCH = "/tmp"  # noqa: S108  inside the container
+# Sessions of these tools: no guard rail of a role ends them, no dead companion makes them wait.
+_PGOPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=local"
+
+
+class BulkError(Exception):
+    """A tool failed, or could not be started; the text has its own last words."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A running container as its neighbours see it. image: the very one it runs; network: the one they share; address: its IP there."""
+
+    container: str
+    image: str
+    network: str
+    address: str
+
+
+def neighbour(container: str) -> Neighbour:
+    """Look a container up. The network without a way out is preferred, and an address needs no name resolution."""
+    try:
+        found = Docker().inspect("container", [container])
+    except DockerError as error:
+        raise BulkError(str(error)) from error
+    if not found:
+        raise BulkError(f"there is no container {container}: start the stack first (make db-start)")
+    if not found[0]["State"]["Running"]:
+        raise BulkError(f"the container {container} does not run: start it first (make db-start)")
+    networks = {name: data["IPAddress"] for name, data in found[0]["NetworkSettings"]["Networks"].items() if data["IPAddress"]}
+    if not networks:
+        raise BulkError(f"the container {container} has no address on any network: restart it (make db-restart)")
+    name = min(networks, key=lambda name: (not name.endswith("-data"), name))
+    return Neighbour(container, str(found[0]["Image"]), name, str(ipaddress.ip_address(networks[name])))
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """Runs tools beside one server.
+
+    beside: the server; None runs without a network. image: of the tool. folder: what is mounted at /work, keys: what is mounted (read-only) at /keys.
+    mark: value of the label by which the containers of a killed run are found.
+    """
+
+    image: str
+    mark: str
+    folder: Path
+    beside: Neighbour | None = None
+    keys: Path | None = None
+    read_only: bool = False
+    memory_mb: int = 1024
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, argv: Sequence[str], *, heard: Callable[[str], None] | None = None, stdin: bytes = b"", timeout: float | None = None) -> str:
+        """Run a tool to its end and return its output. heard: gets each line of its errors and remarks as it comes."""
+        name = f"bulk-{secrets.token_hex(6)}"
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as given:
+            given.write(stdin)
+            given.seek(0)
+            process = subprocess.Popen(self._command(name, argv), stdin=given, stdout=output, stderr=subprocess.PIPE)
+            try:
+                lines = _listen(process, heard)
+                code = process.wait(timeout=timeout)
+            finally:
+                _end(name, process)
+            output.seek(0)
+            if code != 0:
+                raise BulkError(f"{argv[0]} failed: {_last_words(lines) or f'it ended with {code} and said nothing'}")
+            return output.read().decode(errors="replace")
+
+    def _command(self, name: str, argv: Sequence[str]) -> list[str]:
+        client = shutil.which("docker")
+        if client is None:
+            raise BulkError("the docker client is not installed on the managed host: run site.yml, which installs it")
+        owner = self.folder.stat()
+        variables = {"HOME": _SCRATCH, "PGPASSFILE": f"{KEYS}/pgpass", "PGOPTIONS": _PGOPTIONS, "PGCONNECT_TIMEOUT": "10", **self.environment}
+        return [
+            *(client, "run", "--rm", "--interactive", "--init", "--name", name, "--pull", "never", "--log-driver", "none"),
+            *("--label", f"{LABEL}={self.mark}", "--network", self.beside.network if self.beside else "none"),
+            *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "100", "--memory", f"{self.memory_mb}m"),
+            *("--user", f"{owner.st_uid}:{owner.st_gid}", "--tmpfs", f"{_SCRATCH}:mode=1777,size=64m"),
+            *("--mount", f"type=bind,source={self.folder},target={WORK}{',readonly' if self.read_only else ''}"),
+            *(("--mount", f"type=bind,source={self.keys},target={KEYS},readonly") if self.keys else ()),
+            *(part for key, value in variables.items() for part in ("--env", f"{key}={value}")),
+            *("--entrypoint", argv[0], self.image, *argv[1:]),
+        ]
+
+
+def remove_left(mark: str) -> None:
+    """End the tools of a run that was killed."""
+    docker = Docker()
+    try:
+        for name in docker.names("container", label=f"{LABEL}={mark}"):
+            _force(name)
+    except DockerError as error:
+        raise BulkError(str(error)) from error
+
+
+@contextmanager
+def password_file(folder: Path, server: Neighbour, login: tuple[str, str], *, port: int = 5432) -> Iterator[Path]:
+    """A folder that holds PostgreSQL's password file for one login (user, password), gone at the end."""
+    keys = Path(tempfile.mkdtemp(prefix="keys-", dir=folder))
+    try:
+        fields = [server.address, str(port), "*", *login]
+        line = ":".join(fields[:3] + [part.replace("\\", "\\\\").replace(":", "\\:") for part in fields[3:]])
+        descriptor = os.open(keys / "pgpass", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+        yield keys
+    finally:
+        shutil.rmtree(keys, ignore_errors=True)
+
+
+def _listen(process: subprocess.Popen[bytes], heard: Callable[[str], None] | None) -> list[str]:
+    """The last lines that a tool says while it runs."""
+    lines: list[str] = []
+    stream: IO[bytes] | None = process.stderr
+    for raw in stream or ():
+        line = raw.decode(errors="replace").strip()
+        lines = [*lines[-40:], line]
+        if heard is not None:
+            heard(line)
+    return lines
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    told = [line for line in lines if "error:" in line or "ERROR" in line or "FATAL" in line or "detail:" in line] or [line for line in lines if line]
+    return "; ".join(told[-3:])
+
+
+def _end(name: str, process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        _force(name)
+        process.kill()
+        process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
+
+
+def _force(name: str) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run([shutil.which("docker") or "docker", "rm", "--force", "--volumes", name], capture_output=True, timeout=60, check=False)

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bytes on their way: counted and hashed as they pass, in blocks of a fixed size."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import IO
+
+BLOCK = 1 << 20
+
+
+class Counted:
+    """A stream that counts and hashes what is read from it or written to it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.bytes = 0
+        self._sha256 = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    def read(self, size: int = -1) -> bytes:
+        return self._count(self.stream.read(size))
+
+    def write(self, block: bytes) -> int:
+        self.stream.write(self._count(block))
+        return len(block)
+
+    def _count(self, block: bytes) -> bytes:
+        self.bytes += len(block)
+        self._sha256.update(block)
+        return block
+
+
+Stream = IO[bytes] | Counted
+
+
+def copy(source: Stream, target: Stream) -> None:
+    """All of `source` into `target`."""
+    while block := source.read(BLOCK):
+        target.write(block)
+
+
+def measure(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file."""
+    with path.open("rb", buffering=0) as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return file.tell(), digest.hexdigest()
+
+
+def synchronise(path: Path) -> None:
+    """Let the disk have a file's bytes, or a folder's entries, before anything relies on them."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
