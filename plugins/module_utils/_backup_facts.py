@@ -1,0 +1,191 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server and its databases are, beside their rows: asked when a set is made, and again of what a restore made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, Grant, LeftOut, Server, Table
+
+if TYPE_CHECKING:
+    import psycopg2.extensions
+
+try:
+    from psycopg2 import sql
+except ImportError:  # _connection.connect() says so
+    pass
+
+# Databases that a restore makes, beside the live ones or out of them.
+RESTORE_PREFIX = "_restore_"
+# Has the server's own things (pg_cron's jobs are converged by postgres_jobs); nobody's data belongs there.
+MAINTENANCE = "postgres"
+
+_SERVER = """
+SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('server_version_num')::int,
+  (SELECT system_identifier::text FROM pg_control_system()), pg_current_wal_lsn()::text
+"""
+
+_NAMES = """
+SELECT datname, CASE WHEN datconnlimit = -2 THEN 'it is broken: a DROP DATABASE was interrupted'
+  WHEN starts_with(datname, %(prefix)s) THEN 'it was made by a restore'
+  WHEN NOT datallowconn THEN 'it allows no connections' ELSE '' END
+FROM pg_database WHERE NOT datistemplate AND datname <> %(maintenance)s ORDER BY datname
+"""
+
+# What nobody but a person can have made: the database is not dumped, and a restore keeps its ledger there.
+_STRANGERS = """
+SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', '_restore', '_ledger')
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+
+_ROLES = """
+SELECT rolname AS name, rolsuper AS superuser, rolinherit AS inherit, rolcreaterole AS createrole, rolcreatedb AS createdb, rolcanlogin AS login,
+  rolreplication AS replication, rolbypassrls AS bypassrls, rolconnlimit AS conn_limit, rolvaliduntil::text AS valid_until, rolpassword AS verifier,
+  shobj_description(oid, 'pg_authid') AS comment
+FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY rolname
+"""
+
+_MEMBERSHIPS = """
+SELECT pg_get_userbyid(roleid) AS role, pg_get_userbyid(member) AS member, pg_get_userbyid(grantor) AS grantor,
+  admin_option AS admin, inherit_option AS inherit, set_option AS set
+FROM pg_auth_members ORDER BY 1, 2, 3
+"""
+
+_SETTINGS = """
+SELECT coalesce((SELECT datname FROM pg_database d WHERE d.oid = s.setdatabase), '') AS database,
+  CASE WHEN s.setrole = 0 THEN '' ELSE pg_get_userbyid(s.setrole) END AS role, s.setconfig AS settings
+FROM pg_db_role_setting s ORDER BY 1, 2
+"""
+
+_DATABASE = """
+SELECT pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
+  CASE d.datlocprovider WHEN 'b' THEN 'builtin' WHEN 'i' THEN 'icu' ELSE 'libc' END AS locale_provider,
+  coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale, d.datcollate AS collate, d.datctype AS ctype,
+  d.datconnlimit AS conn_limit, shobj_description(d.oid, 'pg_database') AS comment, d.datacl IS NULL AS untouched, pg_database_size(d.oid) AS bytes
+FROM pg_database d WHERE d.datname = current_database()
+"""
+
+_ACL = """
+SELECT CASE a.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(a.grantee) END, pg_get_userbyid(a.grantor), a.privilege_type, a.is_grantable
+FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = current_database() ORDER BY 1, 2, 3
+"""
+
+_EXTENSIONS = "SELECT extname, extversion FROM pg_extension ORDER BY extname"
+
+# Extensions' own tables are theirs. Rows of a partition are counted where they are, those of a hypertable (whole) at its root.
+_TABLES = """
+SELECT n.nspname, c.relname, pg_table_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND c.relispopulated AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+
+_HYPERTABLES = "SELECT schema_name, table_name FROM _timescaledb_catalog.hypertable WHERE compression_state <> 2"
+# Chunks, and the tables that hold rows of compressed ones.
+_PARTS = """
+SELECT schema_name, table_name FROM _timescaledb_catalog.chunk
+UNION SELECT schema_name, table_name FROM _timescaledb_catalog.hypertable WHERE compression_state = 2
+"""
+
+
+def server(connection: psycopg2.extensions.connection, kind: str, folder: str) -> Server:
+    """What a server is, without its databases; folder: where the set keeps it. The session belongs to one who may read every table."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SERVER)
+        version, number, identifier, lsn = _row(cursor)
+        cursor.execute("SELECT current_setting('timescaledb.license', true)")
+        (licence,) = _row(cursor)
+    return Server(
+        kind=kind,
+        version=version,
+        version_num=number,
+        system_identifier=identifier,
+        lsn=lsn,
+        timescaledb_license=licence or None,
+        globals=f"{folder}/globals.sql",
+        description=f"{folder}/server.json",
+        databases=[],
+        left_out=[],
+    )
+
+
+def databases(connection: psycopg2.extensions.connection) -> tuple[list[str], list[LeftOut]]:
+    """The databases to dump, and the others. The session is on the maintenance database."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NAMES, {"prefix": RESTORE_PREFIX, "maintenance": MAINTENANCE})
+        found = cursor.fetchall()
+        cursor.execute(_STRANGERS)
+        strangers = ", ".join(row[0] for row in cursor.fetchall())
+    left = [LeftOut(name, why) for name, why in found if why]
+    own = f"it holds tables that no backup takes, move them into a database of their own: {strangers}" if strangers else "it holds nothing but the server's own"
+    return [name for name, why in found if not why], [*left, LeftOut(MAINTENANCE, own)]
+
+
+def description(connection: psycopg2.extensions.connection) -> dict[str, Any]:
+    """Roles (with their verifiers: a secret), memberships, and the settings of roles and databases."""
+    with connection.cursor() as cursor:
+        return {"roles": _records(cursor, _ROLES), "memberships": _records(cursor, _MEMBERSHIPS), "settings": _records(cursor, _SETTINGS)}
+
+
+def database(connection: psycopg2.extensions.connection, name: str, folder: str) -> Database:
+    """What the session's database is, without its tables. folder: of the server in the set; the dump's own is below it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DATABASE)
+        facts = dict(zip([column.name for column in cursor.description or ()], _row(cursor), strict=True))
+        cursor.execute(_ACL)
+        acl = [Grant(*row) for row in cursor.fetchall()]
+        cursor.execute(_EXTENSIONS)
+        extensions = dict(cursor.fetchall())
+    untouched = facts.pop("untouched")
+    return Database(name=name, path=folder, catalog=f"{folder}.catalog.json", acl=None if untouched else acl, tables=[], extensions=extensions, **facts)
+
+
+def sizes(connection: psycopg2.extensions.connection) -> dict[tuple[str, str], int]:
+    """Bytes of every table that has rows of its own, chunks too: what a dump has to read."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TABLES)
+        return {(schema, name): size for schema, name, size in cursor.fetchall()}
+
+
+def tables(connection: psycopg2.extensions.connection) -> list[Table]:
+    """Every table and materialised view with its rows, as the session's transaction sees them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TABLES)
+        names = [(schema, name) for schema, name, _size in cursor.fetchall()]
+        roots, parts = _timescale(cursor)
+        return [Table(schema, name, _count(cursor, schema, name, whole=(schema, name) in roots)) for schema, name in names if (schema, name) not in parts]
+
+
+def with_tables(found: Database, counted: list[Table]) -> Database:
+    return dataclasses.replace(found, tables=counted)
+
+
+def _timescale(cursor: Any) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Hypertables, and the tables that are parts of them."""
+    cursor.execute("SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL")
+    if not _row(cursor)[0]:
+        return set(), set()
+    cursor.execute(_HYPERTABLES)
+    roots = {(schema, name) for schema, name in cursor.fetchall()}
+    cursor.execute(_PARTS)
+    return roots, {(schema, name) for schema, name in cursor.fetchall()}
+
+
+def _count(cursor: Any, schema: str, name: str, *, whole: bool) -> int:
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}{}").format(sql.SQL("" if whole else "ONLY "), sql.Identifier(schema, name)))
+    return int(_row(cursor)[0])
+
+
+def _records(cursor: Any, query: str) -> list[dict[str, Any]]:
+    cursor.execute(query)
+    columns = [column.name for column in cursor.description]
+    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _row(cursor: Any) -> tuple[Any, ...]:
+    return tuple(cursor.fetchone())
