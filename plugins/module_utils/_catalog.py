@@ -33,9 +33,14 @@ _SETTINGS = {
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 
-def snapshot(connection: psycopg2.extensions.connection) -> Catalog:
-    """Every object with its properties; `connection` is an autocommit session of a superuser."""
+def snapshot(connection: psycopg2.extensions.connection, exported: str | None = None) -> Catalog:
+    """Every object with its properties; `connection` is an autocommit session of one who may read every catalog.
+
+    exported: another session's snapshot, at whose moment it is looked at.
+    """
     with _reading(connection) as cursor:
+        if exported is not None:
+            cursor.execute("SET TRANSACTION SNAPSHOT %s", (exported,))
         cursor.execute(SNAPSHOT)
         return {(kind, name): properties for kind, name, properties in cursor.fetchall()}
 

@@ -18,7 +18,8 @@ from ansible_collections.nexanest.database.plugins.module_utils import _image_wh
 from ansible_collections.nexanest.database.plugins.module_utils._image_base import BaseImage
 from ansible_collections.nexanest.database.plugins.module_utils._image_mirror import Mirror
 from ansible_collections.nexanest.database.plugins.module_utils._image_plan import ImageError, Service, Step
-from ansible_collections.nexanest.database.plugins.module_utils._image_progress import Progress, Runner
+from ansible_collections.nexanest.database.plugins.module_utils._image_progress import Runner
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 
 WORK_FOLDER = Path("/var/cache/nexanest-database/images")
 LOCK_FILE = Path("/run/lock/nexanest-database-images.lock")

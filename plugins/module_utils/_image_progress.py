@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the nexanest.database authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Long work on several images at once: runs programs, says how far they are, and keeps their last words for an error."""
+"""Programs that make images: runs them, says how far they are, and keeps their last words for an error."""
 
 from __future__ import annotations
 
@@ -9,53 +9,15 @@ import os
 import re
 import subprocess
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from ansible_collections.nexanest.database.plugins.module_utils._image_plan import ImageError
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 
-# Seconds of silence after which a running work says that it is still there.
-HEARTBEAT = 15
 # Only what takes time is told; settings such as ENV and LABEL take none.
 DOCKER_STEP = re.compile(r"^Step (\d+)/(\d+) : (RUN|COPY) (.*)")
 DOCKER_NOISE = "export DEBIAN_FRONTEND=noninteractive"
-
-
-class Progress:
-    """Lines for the operator, in a file that the controller reads while the work runs. Work is named by the image's label."""
-
-    def __init__(self, file: str) -> None:
-        self._file = Path(file) if file else None
-        self._lock = threading.Lock()
-        self._running: dict[str, tuple[str, float]] = {}
-        self._said = time.monotonic()
-
-    def begin(self, label: str, what: str) -> None:
-        """`label` now does `what`; the time since its first step is shown."""
-        with self._lock:
-            since = self._running.get(label, ("", time.monotonic()))[1]
-            self._running[label] = (what, since)
-            self._write(label, what, since)
-
-    def end(self, label: str, what: str) -> None:
-        with self._lock:
-            since = self._running.pop(label, ("", time.monotonic()))[1]
-            self._write(label, what, since)
-
-    def heartbeat(self) -> None:
-        """Repeat what is running, if nothing was said for a while."""
-        with self._lock:
-            if time.monotonic() - self._said >= HEARTBEAT:
-                for label, (what, since) in self._running.items():
-                    self._write(label, what, since)
-
-    def _write(self, label: str, what: str, since: float) -> None:
-        self._said = time.monotonic()
-        if self._file is not None:
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(f"{label}: {what}, {self._said - since:.0f} s\n")
 
 
 class Runner:

@@ -13,7 +13,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import IO, Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._connection import PSYCOPG2_ERROR, ServerUnreachable, connect
 from ansible_collections.nexanest.database.plugins.module_utils._docker import Docker, DockerError
+from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 
 START_TIMEOUT = 120.0
 _PREFIX = "nexanest-shadow-"
@@ -89,7 +89,7 @@ def server(options: Options) -> Iterator[dict[str, Any]]:
     if PSYCOPG2_ERROR is not None:
         raise ShadowUnavailable(f"Python's psycopg2 is missing on the managed host: {PSYCOPG2_ERROR}")
     _require_image(options.image)
-    with _ended_by_signals(), _folder(options) as folder, tempfile.TemporaryFile() as log:
+    with ended_by_signals(), _folder(options) as folder, tempfile.TemporaryFile() as log:
         name = f"shadow-{secrets.token_hex(6)}"
         process = _start(name, options, folder, log)
         try:
@@ -194,18 +194,3 @@ def _end(name: str, process: subprocess.Popen[bytes]) -> None:
         subprocess.run([shutil.which("docker") or "docker", "rm", "--force", "--volumes", name], capture_output=True, timeout=60, check=False)
         process.kill()
         process.wait(timeout=10)
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """A module that is asked to end shall leave through its finally clauses."""
-
-    def leave(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -167,7 +167,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._image_plan impo
     flavour,
     steps,
 )
-from ansible_collections.nexanest.database.plugins.module_utils._image_progress import Progress, Runner
+from ansible_collections.nexanest.database.plugins.module_utils._image_progress import Runner
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "services": {"type": "dict", "required": True},
