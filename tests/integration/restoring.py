@@ -19,17 +19,21 @@ from ansible_collections.nexanest.database.plugins.module_utils import _catalog
 
 _TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname !~ '^_timescaledb' AND n.nspname <> 'information_schema' ORDER BY 1, 2
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname !~ '^(pg_|_timescaledb|information_schema)'
+ORDER BY 1, 2
 """
 _DATABASE = """
-SELECT datname, pg_get_userbyid(datdba), datconnlimit, datallowconn, datcollate, datctype, datlocprovider, datlocale, encoding, shobj_description(oid, 'pg_database'),
+SELECT datname, pg_get_userbyid(datdba), datconnlimit, datallowconn, datcollate, datctype, datlocprovider, datlocale, encoding,
+  shobj_description(oid, 'pg_database'),
   (SELECT array_agg(x.right ORDER BY x.right) FROM (SELECT format('%%s %%s %%s', coalesce(nullif(a.grantee, 0)::regrole::text, 'PUBLIC'), a.privilege_type,
      a.is_grantable) AS right FROM aclexplode(datacl) a) x), datacl IS NULL
 FROM pg_database WHERE datname = %s
 """
 _SETTINGS = """
-SELECT coalesce(nullif(setrole, 0)::regrole::text, ''), setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = %s ORDER BY 1
+SELECT coalesce(nullif(setrole, 0)::regrole::text, ''), setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+WHERE datname = %s ORDER BY 1
 """
+_ROWS = "SELECT count(*), md5(string_agg(md5(t::text), ',' ORDER BY md5(t::text))) FROM {} {} t"
 _LARGE = "SELECT loid, count(*), md5(string_agg(md5(data), ',' ORDER BY pageno)) FROM pg_largeobject GROUP BY 1 ORDER BY 1"
 _SEQUENCES = "SELECT schemaname, sequencename, last_value FROM pg_sequences WHERE schemaname !~ '^_timescaledb' ORDER BY 1, 2"
 
@@ -110,3 +114,13 @@ def picture(server: Server, database: str, *, name: str | None = None) -> dict[s
 def session(server: Server, database: str) -> Iterator[Any]:
     with contextlib.closing(server.connect(database)) as connection:
         yield connection
+
+
+def is_hypertable(connection: Any, schema: str, table: str) -> bool:
+    """Is it one? Its rows are in its chunks."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute("SELECT count(*) FROM _timescaledb_catalog.hypertable WHERE (schema_name, table_name) = (%s, %s)", (schema, table))
+        return bool(cursor.fetchone()[0])
