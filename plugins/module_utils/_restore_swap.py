@@ -29,6 +29,8 @@ except ImportError:  # _connection.connect() says so
 
 # Seconds until whoever was told to leave has left.
 PATIENCE = 30.0
+# Seconds in which a client that is on its way out is none: the server needs a moment for the end of a session.
+GRACE = 2.0
 
 # pg_cron may come as a client, from the server's own machine.
 _INSIDE = """
@@ -66,10 +68,16 @@ class Move:
 
 
 def clients(server: Server, names: Sequence[str]) -> list[str]:
-    """Who is connected to these databases, in words."""
+    """Who is connected to these databases and stays, in words."""
+    deadline = time.monotonic() + GRACE
     with server.control.cursor() as cursor:
         cursor.execute("SELECT oid FROM pg_database WHERE datname = ANY (%s)", (list(names),))
-        return [words for _pid, words, is_client in _inside(cursor, [row[0] for row in cursor.fetchall()]) if is_client]
+        oids = [row[0] for row in cursor.fetchall()]
+        while True:
+            found = [words for _pid, words, is_client in _inside(cursor, oids) if is_client]
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)
 
 
 def exchange(server: Server, moves: Sequence[Move], state: str, *, disconnect: bool) -> None:
@@ -106,9 +114,15 @@ def wake(server: Server, name: str, jobs: list[int]) -> None:
 
 
 def _wait(server: Server, attempt: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not attempt():
-        if time.monotonic() > deadline:
+    begun = time.monotonic()
+    while True:
+        try:
+            if attempt():
+                return
+        except Connected:
+            if time.monotonic() > begun + GRACE:
+                raise
+        if time.monotonic() > begun + PATIENCE:
             raise SwapError(f"{server.name}: the databases stayed in use for {PATIENCE:.0f} s by the server's own workers: run this again")
         time.sleep(0.1)
 

@@ -254,6 +254,12 @@ removed:
   type: list
   elements: str
   sample: [postgres/_restore_1f2e3d4c_1_old]
+notes:
+  description: What somebody should know, also shown as warnings.
+  returned: always
+  type: list
+  elements: str
+  sample: ["the restore 1f2e3d4c of the set 20250531_123456, which had been cut off, was finished"]
 problems:
   description: Why nothing was touched.
   returned: when it was refused
@@ -332,6 +338,7 @@ def result(report: Report) -> dict[str, Any]:
         "connected": report.connected,
         "kept": report.kept,
         "removed": report.removed,
+        "notes": report.notes,
         "warnings": report.notes,
     }
 

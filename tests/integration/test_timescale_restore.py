@@ -17,7 +17,7 @@ from restoring import Restorer, picture
 from servers import Server
 from timescale import Market, market, timescale_server
 
-JOBS = "SELECT * FROM _timescaledb_config.bgw_job ORDER BY id"
+JOBS = "SELECT to_jsonb(j) FROM _timescaledb_config.bgw_job j ORDER BY id"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def backup(restorer: Restorer) -> str:
 
 
 def shown(one: Market) -> dict[str, Any]:
-    return {**picture(one.server, one.database), "jobs": one.query(JOBS)}
+    return {**picture(one.server, one.database), **{f"job {row[0]['id']}": row[0] for row in one.query(JOBS)}}
 
 
 def test_hypertables_aggregates_and_jobs_come_back_equal(server: Server, restorer: Restorer) -> None:
