@@ -17,7 +17,8 @@ from restoring import Restorer, picture
 from servers import Server
 from timescale import Market, market, timescale_server
 
-JOBS = "SELECT to_jsonb(j) FROM _timescaledb_config.bgw_job j ORDER BY id"
+# Those that the extension makes itself begin when it is made.
+JOBS = "SELECT to_jsonb(j) - CASE WHEN id < 1000 THEN 'initial_start' ELSE '' END FROM _timescaledb_config.bgw_job j ORDER BY id"
 
 
 @pytest.fixture(scope="module")
