@@ -81,5 +81,7 @@ class LookupModule(LookupBase):
         if found is not None:
             return found
         if not self.get_option("create"):
-            raise _secrets.SecretError(f"the key of the backups {path} does not exist: the first run of db-start makes it, and a set of another key needs that one")
+            raise _secrets.SecretError(
+                f"the key of the backups {path} does not exist: the first run of db-start makes it, and a set of another key needs that one"
+            )
         return _backup_key.stand_in() if check_mode else _backup_key.ensure(path)

@@ -158,7 +158,7 @@ class _Dump:
             *("--verbose", "--no-password", "--host", self.source.neighbour.address, "--username", str(self.source.login["login_user"])),
             *("--dbname", _conninfo(self.name), "--file", f"{WORK}/{self.folder.name}"),
         ]
-        bulk.run(argv, heard=self._listener(sizes))
+        bulk.run(argv, heard=self._listener(sizes), watch=self.workshop.progress.heartbeat)
 
     def _listener(self, sizes: Mapping[tuple[str, str], int]) -> Callable[[str], None]:
         """Tables are told when they begin: what began before the last few has ended."""
