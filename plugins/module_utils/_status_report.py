@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 HEADINGS = ("SERVICE", "HEALTH", "VERSION", "PORT", "UPTIME", "SIZE", "MEMORY")
@@ -14,14 +14,18 @@ UNKNOWN = "-"
 
 def report(status: Mapping[str, Any]) -> str:
     """A table of the services, then each problem with its remedy."""
-    rows = [HEADINGS, *(_row(service) for service in status["services"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = table([HEADINGS, *(_row(service) for service in status["services"])])
     problems = [(service["service"], problem) for service in status["services"] for problem in service["problems"]]
     problems += [("host", problem) for problem in status["host"]["problems"]]
     told = [f"{problem['level']}: {name}: {problem['what']}\n    -> {problem['remedy']}" for name, problem in problems]
     lines += ["", *(told or ["all is well"])]
     return "\n".join(lines)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns as wide as their widest cell; the first row are the headings."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _row(service: Mapping[str, Any]) -> tuple[str, ...]:
