@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, Grant, LeftOut, Server, Table
@@ -78,10 +79,11 @@ FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = current_database() 
 
 _EXTENSIONS = "SELECT extname, extversion FROM pg_extension ORDER BY extname"
 
-# Extensions' own tables are theirs. Rows of a partition are counted where they are, those of a hypertable (whole) at its root.
+# Extensions' own tables are theirs, and materialised views are made again by a restore.
+# Rows of a partition are counted where they are, those of a hypertable (whole) at its root.
 _TABLES = """
 SELECT n.nspname, c.relname, pg_table_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND c.relispopulated AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2
 """
@@ -153,8 +155,16 @@ def sizes(connection: psycopg2.extensions.connection) -> dict[tuple[str, str], i
         return {(schema, name): size for schema, name, size in cursor.fetchall()}
 
 
+def hold(connection: psycopg2.extensions.connection, names: Iterable[tuple[str, str]]) -> None:
+    """Keep tables as they are until the session's transaction ends: nobody drops, rewrites or empties them. Whoever reads or writes rows is not held up."""
+    held = [sql.SQL("ONLY {}").format(sql.Identifier(*name)) for name in names]
+    if held:
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(held)))
+
+
 def tables(connection: psycopg2.extensions.connection) -> list[Table]:
-    """Every table and materialised view with its rows, as the session's transaction sees them."""
+    """Every table with its rows, as the session's transaction sees them."""
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
         names = [(schema, name) for schema, name, _size in cursor.fetchall()]

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg2
+import psycopg2.extensions
 import pytest
 from backups import ODD, SHOP, Shop, shop
 from containers import docker
@@ -71,17 +72,33 @@ def wait(until: Callable[[], object], what: str, limit: float = 60) -> None:
 
 @contextlib.contextmanager
 def stalled(shop_: Shop, database: str = SHOP) -> Iterator[subprocess.Popen[str]]:
-    """A backup that waits in the middle of a database's dump: somebody holds one of its tables."""
+    """A backup in the middle of a database, whose pg_dump waits for somebody who wants to change a table.
+
+    The backup waits for one who has the table; another one asks for it next; then the first lets it go.
+    """
     table = "app.users" if database == SHOP else "t"
-    with contextlib.closing(shop_.server.connect(database)) as holder, holder.cursor() as cursor:
-        cursor.execute(f"BEGIN; LOCK TABLE {table}")
+    with contextlib.closing(shop_.server.connect(database)) as first, contextlib.closing(shop_.server.connect(database)) as second:
+        first.cursor().execute(f"BEGIN; LOCK TABLE {table}")
         run = start_module("backup_set", shop_.arguments(id=free_id(shop_)))
-        wait(lambda: bulk_containers(shop_) and waiting(shop_, database), "the dump waits for the table")
+        wait(lambda: waiting(shop_, database) == ["nexanest.database"], "the backup waits for the table")
+        asking = threading.Thread(target=ask, args=(second, table), daemon=True)
+        asking.start()
+        wait(lambda: len(waiting(shop_, database)) == 2, "somebody else asks for the table")
+        first.close()
+        wait(lambda: "pg_dump" in waiting(shop_, database), "pg_dump waits")
         yield run
+        second.cancel()
+        asking.join(timeout=30)
+    assert not asking.is_alive()
 
 
-def waiting(shop_: Shop, database: str) -> bool:
-    return bool(shop_.server.query("SELECT 1 FROM pg_stat_activity WHERE datname = %s AND application_name = 'pg_dump' AND wait_event_type = 'Lock'", database))
+def ask(session: psycopg2.extensions.connection, table: str) -> None:
+    with contextlib.suppress(psycopg2.Error):
+        session.cursor().execute(f"BEGIN; LOCK TABLE {table}; ROLLBACK")
+
+
+def waiting(shop_: Shop, database: str) -> list[str]:
+    return [row[0] for row in shop_.server.query("SELECT application_name FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'", database)]
 
 
 def test_a_killed_run_leaves_no_set(filled: Shop) -> None:
@@ -152,6 +169,13 @@ def test_a_database_that_is_dropped_meanwhile_is_named(filled: Shop) -> None:
     assert sets(filled) == before
 
 
+def test_who_wants_to_change_a_table_is_let_in_and_the_dump_begins_anew(filled: Shop) -> None:
+    with stalled(filled) as run:
+        wait(lambda: waiting(filled, SHOP) == [], "the dump lets the table go")
+    output = run.communicate(timeout=120)[0]
+    assert '"changed": true' in output
+
+
 def test_a_disk_that_fills_up_meanwhile_leaves_the_earlier_sets(filled: Shop, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -189,7 +213,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(filled: Shop,
         assert "MB free, and the set may need" in result["msg"]
         assert [path.name for path in small.iterdir()] == [".lock"]
     finally:
-        subprocess.run(["umount", str(small)], check=True, timeout=30)
+        subprocess.run(["umount", "--lazy", str(small)], check=True, timeout=30)
 
 
 def test_a_second_run_says_who_is_at_work(filled: Shop) -> None:
@@ -235,17 +259,18 @@ def test_rows_that_are_written_meanwhile_are_counted_as_they_are_dumped(filled: 
     assert not result["failed"], result
     databases = filled.manifest(result["set"]["id"])["servers"]["postgres"]["databases"]
     counted = {table["name"]: table["rows"] for database in databases if database["name"] == ODD for table in database["tables"]}
-    plain = subprocess.run(
-        ["age", "--decrypt", "--identity", str(filled.key), *data_files(filled, result["set"]["id"])], check=True, capture_output=True, timeout=60
-    )
+    file = data_file(filled, result["set"]["id"])
+    plain = subprocess.run(["age", "--decrypt", "--identity", str(filled.key), file], check=True, capture_output=True, timeout=60)
     rows = subprocess.run(["zstd", "--decompress", "--stdout"], input=plain.stdout, check=True, capture_output=True, timeout=60).stdout.splitlines()
     assert len([row for row in rows if row and row != b"\\."]) == counted["t"]
 
 
-def data_files(shop_: Shop, name: str) -> list[str]:
+def data_file(shop_: Shop, name: str) -> str:
+    """Of the one table in the database of the odd name."""
     manifest = shop_.manifest(name)
     folder = next(database["path"] for database in manifest["servers"]["postgres"]["databases"] if database["name"] == ODD)
-    return [str(path) for path in (shop_.folder / name / folder).glob("*.dat.zst.age")]
+    (found,) = (shop_.folder / name / folder).glob("*.dat.zst.age")
+    return str(found)
 
 
 def write(shop_: Shop, stop: threading.Event) -> None:
