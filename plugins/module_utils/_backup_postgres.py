@@ -138,9 +138,9 @@ class _Dump:
 
     def _once(self) -> Database:
         with _session(self.source, self.name) as session, session.cursor() as cursor:
-            sizes = facts.sizes(session)
+            names = facts.names(session)
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            facts.hold(session, sizes)  # before the moment: what is locked is what the snapshot sees
+            facts.hold(session, names)  # before the moment: what is locked is what the snapshot sees
             cursor.execute("SELECT pg_export_snapshot()")
             moment = str(cursor.fetchall()[0][0])
             # Whoever waits for our locks must not wait for what waits for him.
@@ -148,7 +148,7 @@ class _Dump:
             found = facts.database(session, self.name, self.path)
             self._picture(cursor, found)
             with ThreadPoolExecutor(max_workers=1) as beside:
-                dumping = beside.submit(self._pg_dump, moment, sizes)
+                dumping = beside.submit(self._pg_dump, moment, facts.sizes(session))
                 counted = facts.tables(session)
                 dumping.result()
             cursor.execute("ROLLBACK")
