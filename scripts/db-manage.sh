@@ -19,6 +19,7 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   connect redis [redis-cli's options]
   credentials SERVICE                   connection string of a service's application
   seed [SIZE]                           sample data for empty databases; small (default), medium, large, or a number of users
+  backup                                take a backup set over the whole stack
   schedule [present|absent]             let this machine take backups by the clock, or no longer
   destroy                               remove the stack with all data; CONFIRM=<stack's name> must be set
 TEXT
@@ -84,6 +85,10 @@ seed() {
     play playbooks/seed.yml -e "{\"stack_seed_size\": \"$size\"}" "$@"
 }
 
+backup() {
+    play playbooks/backup.yml "$@"
+}
+
 schedule() {
     local state=${1:-present}
     [[ "$state" =~ ^(present|absent)$ ]] || die "'$state' is neither present nor absent"
@@ -100,7 +105,7 @@ main() {
     local verb=${1:-}
     [ $# -eq 0 ] || shift
     case "$verb" in
-    start | stop | restart | status | access | logs | connect | credentials | seed | schedule | destroy) ;;
+    start | stop | restart | status | access | logs | connect | credentials | seed | backup | schedule | destroy) ;;
     '' | help | -h | --help)
         usage
         return

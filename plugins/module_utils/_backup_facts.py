@@ -31,7 +31,8 @@ SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('s
 _NAMES = """
 SELECT datname, CASE WHEN datconnlimit = -2 THEN 'it is broken: a DROP DATABASE was interrupted'
   WHEN starts_with(datname, %(prefix)s) THEN 'it was made by a restore'
-  WHEN NOT datallowconn THEN 'it allows no connections' ELSE '' END
+  WHEN NOT datallowconn THEN 'it allows no connections' ELSE '' END,
+  NOT datallowconn AND datconnlimit <> -2 AND NOT starts_with(datname, %(prefix)s)
 FROM pg_database WHERE NOT datistemplate AND datname <> %(maintenance)s ORDER BY datname
 """
 
@@ -121,9 +122,9 @@ def databases(connection: psycopg2.extensions.connection) -> tuple[list[str], li
         found = cursor.fetchall()
         cursor.execute(_STRANGERS)
         strangers = ", ".join(row[0] for row in cursor.fetchall())
-    left = [LeftOut(name, why) for name, why in found if why]
+    left = [LeftOut(name, why, data) for name, why, data in found if why]
     own = f"it holds tables that no backup takes, move them into a database of their own: {strangers}" if strangers else "it holds nothing but the server's own"
-    return [name for name, why in found if not why], [*left, LeftOut(MAINTENANCE, own)]
+    return [name for name, why, _data in found if not why], [*left, LeftOut(MAINTENANCE, own, bool(strangers))]
 
 
 def description(connection: psycopg2.extensions.connection) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Sealer:
         """Write `plain` to `path` in the set (with the ending .age where it is encrypted), on the disk when this returns, and remove it."""
         stored = f"{path}{ENDING}" if self.recipients else path
         target = self.folder / stored
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(target.parent)
         with plain.open("rb", buffering=0) as source, create(target) as sink:
             before, after = Counted(source), Counted(sink)
             if self.recipients:
@@ -52,7 +52,7 @@ class Opener:
 
     def open(self, file: File, target: Path) -> None:
         """Write the plain bytes of a file to `target`; Damaged (and no file) where they are not the ones that went in."""
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(target.parent)
         try:
             with (self.folder / file.path).open("rb", buffering=0) as source, create(target) as sink:
                 self._pass(file, source, sink)
@@ -97,6 +97,13 @@ class Opener:
 
 def _damaged(file: File, size: int, sha256: str) -> str:
     return f"{file.path} is damaged: {size} bytes with SHA-256 {sha256[:12]}…, the manifest says {file.bytes} with {file.sha256[:12]}…"
+
+
+def make_folder(folder: Path) -> None:
+    """A folder that only its owner may enter, with those above it that are missing."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)  # another file's thread may have been faster
 
 
 def create(path: Path) -> IO[bytes]:

@@ -88,10 +88,11 @@ class Database:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A database of the server that is not in the set, and why."""
+    """A database of the server that is not in the set, and why. data: whether it may hold something that is lost with the server."""
 
     name: str
     why: str
+    data: bool
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,13 @@ class Encryption:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole set. serial: grows with every set of a folder, whatever the clock says; started, finished: UTC, ISO 8601."""
+    """A whole set. serial: grows with every set of a folder, whatever the clock says; host: name of the managed host; started, finished: UTC, ISO 8601."""
 
     id: str
     serial: int
     stack: str
     collection_version: str
+    host: str
     started: str
     finished: str
     encryption: Encryption

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_facts as facts
 from ansible_collections.nexanest.database.plugins.module_utils import _catalog
-from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Sealer
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Sealer, make_folder
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, File, LeftOut, Server
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import WORK, Bulk, BulkError, Neighbour, password_file
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable, connect
@@ -33,6 +33,7 @@ ATTEMPTS = 2
 # No guard rail that a role or a database has ends the session that holds the moment.
 _UNGUARDED = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c transaction_timeout=0"
 _TABLE = re.compile(r'dumping contents of table "(.+)"$')
+_ERRORS: tuple[type[Exception], ...] = (BulkError, ServerUnreachable, STATEMENT_ERROR, OSError)
 _VANISHED = re.compile(r"does not exist|could not open relation|cache lookup failed")
 
 
@@ -125,7 +126,7 @@ class _Dump:
             self.workshop.progress.begin(self.label, "dumping")
             try:
                 found = self._once()
-            except (BulkError, *_STATEMENT_ERRORS) as error:
+            except _ERRORS as error:
                 if attempt < ATTEMPTS and _VANISHED.search(str(error)) and self._exists():
                     continue
                 raise DumpFailed(f"{self.label}: {' '.join(str(error).split())}") from error
@@ -157,7 +158,7 @@ class _Dump:
             *("--verbose", "--no-password", "--host", self.source.neighbour.address, "--username", str(self.source.login["login_user"])),
             *("--dbname", _conninfo(self.name), "--file", f"{WORK}/{self.folder.name}"),
         ]
-        bulk.run(argv, heard=self._listener(sizes))
+        bulk.run(argv, heard=self._listener(sizes), watch=self.workshop.progress.heartbeat)
 
     def _listener(self, sizes: Mapping[tuple[str, str], int]) -> Callable[[str], None]:
         """Tables are told when they begin: what began before the last few has ended."""
@@ -181,9 +182,6 @@ class _Dump:
             return False
 
 
-_STATEMENT_ERRORS: tuple[type[Exception], ...] = (STATEMENT_ERROR, ServerUnreachable, OSError)
-
-
 def _describe(source: Source, workshop: Workshop, keys: Path) -> Server:
     """Roles and settings, as SQL and as data, plain so far."""
     try:
@@ -191,12 +189,12 @@ def _describe(source: Source, workshop: Workshop, keys: Path) -> Server:
             server = facts.server(session, source.kind, source.name)
             described = facts.description(session)
         folder = workshop.plain / source.name
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         bulk = Bulk(source.neighbour.image, workshop.mark, folder, source.neighbour, keys)
         login = ["--host", source.neighbour.address, "--username", str(source.login["login_user"]), "--database", facts.MAINTENANCE]
         (workshop.plain / server.globals).write_text(bulk.run(["pg_dumpall", "--globals-only", "--no-password", *login]), encoding="utf-8")
         (workshop.plain / server.description).write_text(json.dumps(described), encoding="utf-8")
-    except (BulkError, *_STATEMENT_ERRORS) as error:
+    except _ERRORS as error:
         raise DumpFailed(f"{source.name}: its roles: {' '.join(str(error).split())}") from error
     return server
 
@@ -247,7 +245,7 @@ def _empty(folder: Path) -> None:
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder.parent)
 
 
 def _conninfo(database: str) -> str:

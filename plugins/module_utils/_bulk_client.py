@@ -15,6 +15,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,12 +37,16 @@ class BulkError(Exception):
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A running container as its neighbours see it. image: the very one it runs; network: the one they share; address: its IP there."""
+    """A running container as its neighbours see it.
+
+    image: the very one it runs; network: the one they share; address: its IP there; memory_mb: its limit, 0 without one.
+    """
 
     container: str
     image: str
     network: str
     address: str
+    memory_mb: int = 0
 
 
 def neighbour(container: str) -> Neighbour:
@@ -58,7 +63,8 @@ def neighbour(container: str) -> Neighbour:
     if not networks:
         raise BulkError(f"the container {container} has no address on any network: restart it (make db-restart)")
     name = min(networks, key=lambda name: (not name.endswith("-data"), name))
-    return Neighbour(container, str(found[0]["Image"]), name, str(ipaddress.ip_address(networks[name])))
+    memory_mb = int(found[0]["HostConfig"]["Memory"]) >> 20
+    return Neighbour(container, str(found[0]["Image"]), name, str(ipaddress.ip_address(networks[name])), memory_mb)
 
 
 @dataclass(frozen=True)
@@ -78,16 +84,28 @@ class Bulk:
     memory_mb: int = 1024
     environment: dict[str, str] = field(default_factory=dict)
 
-    def run(self, argv: Sequence[str], *, heard: Callable[[str], None] | None = None, stdin: bytes = b"", timeout: float | None = None) -> str:
-        """Run a tool to its end and return its output. heard: gets each line of its errors and remarks as it comes."""
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        heard: Callable[[str], None] | None = None,
+        watch: Callable[[], None] | None = None,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+    ) -> str:
+        """Run a tool to its end and return its output.
+
+        heard: gets each line of its errors and remarks as it comes. watch: called every second beside it; a BulkError that it raises ends the tool.
+        """
         name = f"bulk-{secrets.token_hex(6)}"
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as given:
             given.write(stdin)
             given.seek(0)
             process = subprocess.Popen(self._command(name, argv), stdin=given, stdout=output, stderr=subprocess.PIPE)
             try:
-                lines = _listen(process, heard)
-                code = process.wait(timeout=timeout)
+                with _watched(name, process, watch):
+                    lines = _listen(process, heard)
+                    code = process.wait(timeout=timeout)
             finally:
                 _end(name, process)
             output.seek(0)
@@ -136,6 +154,33 @@ def password_file(folder: Path, server: Neighbour, login: tuple[str, str], *, po
         yield keys
     finally:
         shutil.rmtree(keys, ignore_errors=True)
+
+
+@contextmanager
+def _watched(name: str, process: subprocess.Popen[bytes], watch: Callable[[], None] | None) -> Iterator[None]:
+    """Call `watch` while the tool runs; what it raises is raised here, after the tool was ended."""
+    ended = threading.Event()
+    failures: list[BulkError] = []
+
+    def look() -> None:
+        while watch is not None and not ended.wait(1):
+            try:
+                watch()
+            except BulkError as error:
+                failures.append(error)
+                _force(name)
+                process.kill()
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _listen(process: subprocess.Popen[bytes], heard: Callable[[str], None] | None) -> list[str]:

@@ -38,9 +38,7 @@ def snapshot(connection: psycopg2.extensions.connection, exported: str | None = 
 
     exported: another session's snapshot, at whose moment it is looked at.
     """
-    with _reading(connection) as cursor:
-        if exported is not None:
-            cursor.execute("SET TRANSACTION SNAPSHOT %s", (exported,))
+    with _reading(connection, exported) as cursor:
         cursor.execute(SNAPSHOT)
         return {(kind, name): properties for kind, name, properties in cursor.fetchall()}
 
@@ -58,10 +56,12 @@ def form(connection: psycopg2.extensions.connection) -> str:
 
 
 @contextlib.contextmanager
-def _reading(connection: psycopg2.extensions.connection) -> Iterator[Any]:
+def _reading(connection: psycopg2.extensions.connection, exported: str | None = None) -> Iterator[Any]:
     with connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
+            if exported is not None:
+                cursor.execute("SET TRANSACTION SNAPSHOT %s", (exported,))
             for name, value in _SETTINGS.items():
                 cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
             yield cursor

@@ -19,6 +19,7 @@ from typing import Any
 import redis
 from containers import newest_image
 
+OWN_USERS = ("boss", "converge", "backup")
 LABEL = "nexanest.database.test"
 START_SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "redis" / "files" / "start-redis"
 START_TIMEOUT = 60.0
@@ -41,19 +42,20 @@ def redis_image() -> str:
 
 
 def acl_lines(passwords: dict[str, str]) -> list[str]:
-    """default off, health, an administrator `boss`, the module's `converge`, and services named like their prefix."""
+    """default off, health, an administrator `boss`, the module's `converge`, the backups' `backup`, and services named like their prefix."""
     digests = {name: hashlib.sha256(password.encode()).hexdigest() for name, password in passwords.items()}
     services = [
         f"user {name} on #{digests[name]} ~{name}:* resetchannels &{name}:* &__keyspace@0__:{name}:* "
         "-@all +@read +@write +@connection +@pubsub -@dangerous -scan"
         for name in passwords
-        if name not in ("boss", "converge")
+        if name not in OWN_USERS
     ]
     return [
         "user default off resetpass resetchannels -@all",
         "user health on nopass resetchannels -@all +ping",
         f"user boss on #{digests['boss']} ~* &* +@all",
         f"user converge on #{digests['converge']} resetchannels -@all +ping +client|setinfo +config|get +config|set +acl|list +acl|load +info",
+        f"user backup on #{digests['backup']} resetchannels -@all +sync +replconf",
         *services,
     ]
 
@@ -121,7 +123,7 @@ def redis_server(
     name = f"td-redis-{secrets.token_hex(4)}"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
-    server = RedisServer(name, folder, {user: f"{user} {secrets.token_urlsafe(8)} ü'\"$ #" for user in ("boss", "converge", *users)})
+    server = RedisServer(name, folder, {user: f"{user} {secrets.token_urlsafe(8)} ü'\"$ #" for user in (*OWN_USERS, *users)})
     server.write(configuration)
     docker(
         "run", "--detach", "--init", "--name", name, "--label", LABEL, "--user", "999:999", "--read-only", "--cap-drop", "ALL",
