@@ -13,7 +13,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,9 @@ def test_it_is_installed_once_and_removal_leaves_nothing(checkout: Checkout) -> 
     assert len(done.changed_tasks) == 3
     assert f"15 3 * * * {checkout.folder}/scripts/scheduled-backup {checkout.dir}" in crontab().splitlines()
     assert [stat.S_IMODE(path.stat().st_mode) for path in (checkout.dir, checkout.dir / "settings")] == [0o700, 0o600]
-    assert checkout.info() == {"installed": True, "succeeded": None, "failure": None}
+    found = checkout.info()
+    assert (found["succeeded"], found["failure"]) == (None, None)
+    assert datetime.now(tz=UTC) - datetime.fromisoformat(found["since"]) < timedelta(minutes=5)
     assert checkout.role().checked().changed_tasks == []
     assert checkout.role(check=True).checked().changed_tasks == []
 
@@ -141,6 +143,7 @@ def test_it_is_installed_once_and_removal_leaves_nothing(checkout: Checkout) -> 
     assert removed.changed_tasks == planned.changed_tasks
     assert crontab().strip() == before.strip()
     assert not checkout.dir.exists()
+    assert checkout.info() == {"since": None, "succeeded": None, "failure": None}
     assert checkout.role(backup_schedule_state="absent").checked().changed_tasks == []
 
 
