@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MANAGE = STACK='$(STACK)' ./scripts/db-manage.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-backup db-destroy
+.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-backup db-schedule db-destroy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-22s %s\n", $$1, $$2 }'
@@ -45,6 +45,9 @@ db-seed: ## sample data for empty databases (SIZE=small, medium, large, or a num
 
 db-backup: ## take a backup set over the whole stack (ARGS="--check --diff" shows what it would hold)
 	@$(MANAGE) backup $(ARGS)
+
+db-schedule: ## let this machine take backups by the clock (REMOVE=1: no longer)
+	@$(MANAGE) schedule $(if $(filter-out 0,$(REMOVE)),absent,present) $(ARGS)
 
 db-destroy: ## remove the stack with ALL DATA (CONFIRM=<stack's name>)
 	@CONFIRM='$(CONFIRM)' $(MANAGE) destroy $(ARGS)

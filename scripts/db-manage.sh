@@ -20,6 +20,7 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   credentials SERVICE                   connection string of a service's application
   seed [SIZE]                           sample data for empty databases; small (default), medium, large, or a number of users
   backup                                take a backup set over the whole stack
+  schedule [present|absent]             let this machine take backups by the clock, or no longer
   destroy                               remove the stack with all data; CONFIRM=<stack's name> must be set
 TEXT
 }
@@ -88,6 +89,13 @@ backup() {
     play playbooks/backup.yml "$@"
 }
 
+schedule() {
+    local state=${1:-present}
+    [[ "$state" =~ ^(present|absent)$ ]] || die "'$state' is neither present nor absent"
+    shift || true
+    play playbooks/backup_schedule.yml -e "{\"backup_schedule_state\": \"$state\"}" "$@"
+}
+
 destroy() {
     [[ "${CONFIRM:-}" =~ ^[A-Za-z0-9_.-]*$ ]] || die "'$CONFIRM' is no name of a stack"
     play playbooks/destroy.yml -e "{\"stack_destroy_confirm\": \"${CONFIRM:-}\"}" "$@"
@@ -97,7 +105,7 @@ main() {
     local verb=${1:-}
     [ $# -eq 0 ] || shift
     case "$verb" in
-    start | stop | restart | status | access | logs | connect | credentials | seed | backup | destroy) ;;
+    start | stop | restart | status | access | logs | connect | credentials | seed | backup | schedule | destroy) ;;
     '' | help | -h | --help)
         usage
         return

@@ -53,6 +53,7 @@ def _content(manifest: Manifest, now: datetime) -> dict[str, Any]:
         "finished": manifest.finished,
         "seconds": int((finished - started).total_seconds()) if started and finished else None,
         "stack": manifest.stack,
+        "host": manifest.host,
         "encryption": manifest.encryption.method,
         "servers": {name: _server(server) for name, server in manifest.servers.items()},
         "redis": {name: {"version": instance.version, "keys": instance.keys} for name, instance in manifest.redis.items()},
@@ -60,7 +61,7 @@ def _content(manifest: Manifest, now: datetime) -> dict[str, Any]:
 
 
 _NOTHING: dict[str, Any] = {
-    **dict.fromkeys(("age", "bytes", "started", "finished", "seconds", "stack", "encryption")),
+    **dict.fromkeys(("age", "bytes", "started", "finished", "seconds", "stack", "host", "encryption")),
     "servers": {},
     "redis": {},
 }
@@ -71,7 +72,7 @@ def _server(server: Server) -> dict[str, Any]:
         "kind": server.kind,
         "version": server.version,
         "databases": [_database(database) for database in server.databases],
-        "left_out": [{"name": item.name, "why": item.why} for item in server.left_out],
+        "left_out": [{"name": item.name, "why": item.why, "data": item.data} for item in server.left_out],
     }
 
 
@@ -95,8 +96,9 @@ def complaints(one: Mapping[str, Any]) -> list[str]:
     return [f"{one['id']}: {problem}" for problem in one["problems"][:TOLD]] + ([f"{one['id']}: and {more} more like these"] if more > 0 else [])
 
 
-def _left_out(one: Mapping[str, Any]) -> list[tuple[str, Mapping[str, str]]]:
-    return [(name, item) for name, server in one["servers"].items() for item in server["left_out"]]
+def _left_out(one: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What may be lost with the server."""
+    return [(name, item) for name, server in one["servers"].items() for item in server["left_out"] if item["data"]]
 
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:

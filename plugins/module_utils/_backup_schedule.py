@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 SETTINGS, SUCCESS, FAILURE = "settings", "last-success", "last-failure"
@@ -24,9 +25,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Schedule:
-    """installed: whether backups are meant to run by the clock; succeeded: when one last did; failure: of the last run, None where it was none."""
+    """since: when it was installed or changed, None where none is; succeeded: when a run last did; failure: of the last run, None where it did not fail."""
 
-    installed: bool
+    since: str | None
     succeeded: str | None
     failure: Failure | None
 
@@ -34,7 +35,7 @@ class Schedule:
 def read(folder: Path) -> Schedule:
     """The notes in a folder. OSError where they cannot be read."""
     succeeded, failed = _text(folder / SUCCESS), _text(folder / FAILURE)
-    return Schedule((folder / SETTINGS).exists(), succeeded.strip() if succeeded else None, failure(failed) if failed is not None else None)
+    return Schedule(_changed(folder / SETTINGS), succeeded.strip() if succeeded else None, failure(failed) if failed is not None else None)
 
 
 def failure(note: str) -> Failure:
@@ -55,6 +56,13 @@ def crontab() -> str | None:
 def cron_runs() -> bool:
     """Whether a daemon reads the crontabs."""
     return any(_text(path) in {f"{name}\n" for name in _DAEMONS} for path in Path("/proc").glob("[0-9]*/comm"))
+
+
+def _changed(path: Path) -> str | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _text(path: Path) -> str | None:

@@ -14,12 +14,24 @@ UNKNOWN = "-"
 
 def report(status: Mapping[str, Any]) -> str:
     """A table of the services, then each problem with its remedy."""
+    backups = status.get("backups")
     lines = table([HEADINGS, *(_row(service) for service in status["services"])])
     problems = [(service["service"], problem) for service in status["services"] for problem in service["problems"]]
+    problems += [("backups", problem) for problem in (backups or {}).get("problems", [])]
     problems += [("host", problem) for problem in status["host"]["problems"]]
     told = [f"{problem['level']}: {name}: {problem['what']}\n    -> {problem['remedy']}" for name, problem in problems]
-    lines += ["", *(told or ["all is well"])]
+    lines += ["", *([_backups(backups), ""] if backups else []), *(told or ["all is well"])]
     return "\n".join(lines)
+
+
+def _backups(backups: Mapping[str, Any]) -> str:
+    """One line about the sets."""
+    clock = "by the clock" if backups["scheduled"] else "by hand alone"
+    if backups["age"] is None:
+        return f"backups: none, {clock}"
+    old = f"{duration(backups['age'])} ago" if backups["age"] >= 0 else "in the future"
+    count = "one set" if backups["sets"] == 1 else f"{backups['sets']} sets"
+    return f"backups: the last one {old} ({backups['newest']}, {size(backups['size'])}), {count}, {clock}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -40,11 +40,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 schedule:
-  description: Whether one is installed, when a run last succeeded, and how the last run failed; null where it did not, or never ran.
+  description:
+    - When it was installed or last changed, when a run last succeeded, and how the last run failed.
+    - Null where none is installed, where none succeeded, and where the last one did not fail.
   returned: success
   type: dict
   sample:
-    installed: true
+    since: "2025-05-01T09:00:00+00:00"
     succeeded: "2025-05-30T03:15:40+00:00"
     failure: {at: "2025-05-31T03:15:02+00:00", code: "2", message: "localhost: 127.0.0.1:5432 does not answer"}
 starters:

@@ -106,6 +106,10 @@ sets:
       description: Name of the stack.
       type: str
       sample: nexanest
+    host:
+      description: Name of the host that took it.
+      type: str
+      sample: database
     encryption:
       description: V(age) or V(none).
       type: str
@@ -118,7 +122,7 @@ sets:
           kind: postgresql
           version: "17.5"
           databases: [{name: auth, rows: 1200, bytes: 9437184, tables: 14}]
-          left_out: [{name: scratch, why: it allows no connections}]
+          left_out: [{name: scratch, why: it allows no connections, data: true}]
     redis:
       description: By instance its version and number of keys.
       type: dict

@@ -59,7 +59,7 @@ def write_set(store: Store, serial: int = 1, *, recipients: Sequence[str] = (), 
         serial=serial,
         stack="nexanest",
         collection_version="0.1.0",
-        host="db1",
+        host="database",
         started=moment.isoformat(timespec="seconds"),
         finished=(moment + timedelta(seconds=44)).isoformat(timespec="seconds"),
         encryption=Encryption("age" if recipients else "none", list(recipients)),
@@ -96,7 +96,7 @@ def _server(stored: dict[str, str]) -> Server:
             _database("auth", "postgres/auth", stored["postgres/auth.catalog.json"]),
             _database("odd/name", "postgres/odd%2Fname", stored["postgres/odd%2Fname.catalog.json"]),
         ],
-        left_out=[LeftOut("scratch", "it allows no connections", data=True)],
+        left_out=[LeftOut("scratch", "it allows no connections", data=True), LeftOut("postgres", "it holds nothing but the server's own", data=False)],
     )
 
 

@@ -15,11 +15,15 @@ from typing import Any
 import jsonschema
 import pytest
 from backup_sets import new_key, write_set
+from backups import ODD, SHOP, shop
+from modules import run_module
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
 
-SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "backup_manifest.schema.json").read_text(encoding="utf-8"))
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCUMENT = (DOCS / "backup_format.md").read_text(encoding="utf-8")
+SCHEMA = json.loads((DOCS / "backup_manifest.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
@@ -69,6 +73,36 @@ def test_the_schema_refuses_what_a_manifest_must_not_be(tmp_path: Path, damage: 
     document = json.loads(manifests.write(manifest))
     damage(document)
     assert not VALIDATOR.is_valid(document)
+
+
+def test_a_set_of_a_real_server_is_what_the_schema_says_and_is_found_right(tmp_path: Path) -> None:
+    with shop(tmp_path) as server:
+        done = server.backup()
+        assert not done["failed"], done
+        document = server.manifest(done["set"]["id"])
+        found = run_module("backup_set_info", {"backup_dir": str(server.folder), "verify": True, "identities": [server.identity]})
+    assert [error.message for error in VALIDATOR.iter_errors(document)] == []
+    assert not found["failed"], found
+    (one,) = found["sets"]
+    assert (one["problems"], one["verified"]["content"]) == ([], True)
+    assert {database["name"] for database in one["servers"]["postgres"]["databases"]} == {SHOP, ODD}
+
+
+def test_the_commands_of_the_documentation_work_as_written(tmp_path: Path) -> None:
+    """Those that need no server: is it whole, and what is in it."""
+    key = new_key()
+    manifest = write_set(Store(tmp_path / "backups"), recipients=[key.public])
+    (tmp_path / "backup.key").write_text(key.private, encoding="utf-8")
+    block = DOCUMENT.partition("```bash\n")[2].partition("```")[0]
+    lines = [line.partition(" && redis-check-rdb")[0] for line in block.splitlines() if not line.startswith(("psql", "createdb"))]
+    script = "\n".join(lines).replace("20250531_123456", manifest.id).replace("/root/plain", f"{tmp_path}/plain")
+    script = script.replace("-i backup.key", f"-i {tmp_path}/backup.key")
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    plain = {path.relative_to(tmp_path / "plain").as_posix(): path.stat().st_size for path in (tmp_path / "plain").rglob("*") if path.is_file()}
+    opened = [file for file in manifest.files if "/auth/" in file.path or "globals" in file.path]
+    wanted = {file.path.removesuffix(".age").removeprefix("postgres/"): file.plain_bytes for file in opened}
+    assert plain == {**wanted, "dump.rdb": manifest.file("redis/redis.rdb.age").plain_bytes}
 
 
 def test_age_alone_opens_a_file_of_a_set(tmp_path: Path) -> None:

@@ -72,13 +72,13 @@ def test_sets_are_listed_with_what_they_hold(store: Store, key: Key) -> None:
     assert (new["id"], new["bytes"], new["seconds"]) == (newest.id, newest.bytes, 44)
     assert abs(new["age"] - 5 * 3600) < 60
     assert new["servers"]["postgres"]["databases"][1] == {"name": "odd/name", "rows": 1234, "bytes": 9_437_184, "tables": 2}
-    assert new["servers"]["postgres"]["left_out"] == [{"name": "scratch", "why": "it allows no connections"}]
+    assert new["servers"]["postgres"]["left_out"][0] == {"name": "scratch", "why": "it allows no connections", "data": True}
     assert new["redis"] == {"redis": {"version": "8.0.2", "keys": 512}}
     heading, first, second, *rest = answer["report"].splitlines()
     assert heading.split()[:3] == ["SET", "AGE", "SIZE"]
     assert first.split()[:3] == [newest.id, "5h", "0m"]
     assert second.startswith(old["id"])
-    assert any("the database scratch is not in it" in line for line in rest)
+    assert rest[1:] == [f"{newest.id}: postgres: the database scratch is not in it: it allows no connections"]
 
 
 def test_no_folder_and_an_empty_one_have_no_sets(store: Store) -> None:

@@ -45,11 +45,11 @@ DATABASE = Database(
 )
 SERVER = Server(
     "postgresql", "17.5", 170005, "7510000000000000001", "0/1A", None, "postgres/globals.sql.age", "postgres/server.json.age", [DATABASE],
-    [LeftOut("x", "y", data=False)],
+    [LeftOut("x", "y", data=True)],
 )  # fmt: skip
 FILES = [File(f"postgres/{name}.age", 10, DIGEST, 5, DIGEST) for name in ("%C3%BCbung/toc.dat", "%C3%BCbung/0001.dat.zst", "globals.sql")]
 MANIFEST = Manifest(
-    "20250531_123456", 7, "nexanest", "0.1.0", "db1", "2025-05-31T12:34:56+00:00", "2025-05-31T12:35:00+00:00", Encryption("age", ["age1x"]),
+    "20250531_123456", 7, "nexanest", "0.1.0", "database", "2025-05-31T12:34:56+00:00", "2025-05-31T12:35:00+00:00", Encryption("age", ["age1x"]),
     {"postgres": SERVER}, {"redis": Redis("8.0.2", "redis/redis.rdb.age", 3, 2, 1)}, FILES,
 )  # fmt: skip
 
