@@ -20,7 +20,9 @@ display = Display()
 
 
 class BackgroundAction(ActionBase):
-    """Where there is nothing to do, that costs one module call, unless looking first would be half of the work (looks_first). The module has the option `progress_file`, into which it writes lines while it works.
+    """Where there is nothing to do, that costs one module call, unless looking first would be half of the work (looks_first).
+
+    The module has the option `progress_file`, into which it writes lines while it works.
 
     A result is kept in a file that others may read: a module that is run so returns no secret.
     """
