@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MANAGE = STACK='$(STACK)' ./scripts/db-manage.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-destroy
+.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-backup db-backups db-schedule db-restore db-destroy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-22s %s\n", $$1, $$2 }'
@@ -42,6 +42,18 @@ db-credentials: ## print the connection string of SERVICE=auth
 
 db-seed: ## sample data for empty databases (SIZE=small, medium, large, or a number of users)
 	@$(MANAGE) seed '$(or $(SIZE),small)' $(ARGS)
+
+db-backup: ## take a backup set over the whole stack (ARGS="--check --diff" shows what it would hold)
+	@$(MANAGE) backup $(ARGS)
+
+db-backups: ## the backup sets (VERIFY=1: every byte is read again; ID=… one alone; JSON=1 for programs)
+	@$(MANAGE) backups $(if $(filter-out 0,$(VERIFY)),--verify) $(if $(filter-out 0,$(JSON)),--json) $(ID)
+
+db-restore: ## bring a set back (SET=<id or path>; ARGS="-e databases=auth", "--check --diff"; STATE=undone or cleaned)
+	@$(MANAGE) restore $(if $(STATE),-e state=$(STATE),'$(SET)') $(ARGS)
+
+db-schedule: ## let this machine take backups by the clock (REMOVE=1: no longer)
+	@$(MANAGE) schedule $(if $(filter-out 0,$(REMOVE)),absent,present) $(ARGS)
 
 db-destroy: ## remove the stack with ALL DATA (CONFIRM=<stack's name>)
 	@CONFIRM='$(CONFIRM)' $(MANAGE) destroy $(ARGS)

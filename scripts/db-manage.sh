@@ -19,6 +19,11 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   connect redis [redis-cli's options]
   credentials SERVICE                   connection string of a service's application
   seed [SIZE]                           sample data for empty databases; small (default), medium, large, or a number of users
+  backup                                take a backup set over the whole stack
+  schedule [present|absent]             let this machine take backups by the clock, or no longer
+  backups [--verify] [--json] [ID]      list the sets; read every byte of them again
+  restore SET [-e databases=auth]       bring a set back (its id, or the path of its folder); more in playbooks/restore.yml
+  restore -e state=undone|cleaned       put back what a restore replaced, or remove it
   destroy                               remove the stack with all data; CONFIRM=<stack's name> must be set
 TEXT
 }
@@ -83,6 +88,48 @@ seed() {
     play playbooks/seed.yml -e "{\"stack_seed_size\": \"$size\"}" "$@"
 }
 
+backup() {
+    play playbooks/backup.yml "$@"
+}
+
+backups() {
+    local verify=false json=false id=''
+    for word in "$@"; do
+        case "$word" in
+        --verify) verify=true ;;
+        --json) json=true ;;
+        *) id=$word ;;
+        esac
+    done
+    [[ "$id" =~ ^[0-9_]*$ ]] || die "'$id' is no id of a set: it looks like 20250531_123456"
+    report playbooks/backups.yml -e "{\"backup_verify\": $verify, \"backup_list_json\": $json, \"backup_id\": \"$id\"}"
+}
+
+restore() { # restore [<id or path>] [options]
+    local set=''
+    case "${1:-}" in
+    '') die "which set? make db-backups lists them: scripts/db-manage.sh restore 20250531_123456" ;;
+    -*) ;;
+    */*)
+        set=$(realpath -m -- "$1")
+        shift
+        ;;
+    *)
+        set=$1
+        shift
+        ;;
+    esac
+    [[ "$set" =~ ^[^\"\\]*$ ]] || die "'$set' is no path of a set"
+    play playbooks/restore.yml ${set:+-e "{\"backup\": \"$set\"}"} "$@"
+}
+
+schedule() {
+    local state=${1:-present}
+    [[ "$state" =~ ^(present|absent)$ ]] || die "'$state' is neither present nor absent"
+    shift || true
+    play playbooks/backup_schedule.yml -e "{\"backup_schedule_state\": \"$state\"}" "$@"
+}
+
 destroy() {
     [[ "${CONFIRM:-}" =~ ^[A-Za-z0-9_.-]*$ ]] || die "'$CONFIRM' is no name of a stack"
     play playbooks/destroy.yml -e "{\"stack_destroy_confirm\": \"${CONFIRM:-}\"}" "$@"
@@ -92,7 +139,7 @@ main() {
     local verb=${1:-}
     [ $# -eq 0 ] || shift
     case "$verb" in
-    start | stop | restart | status | access | logs | connect | credentials | seed | destroy) ;;
+    start | stop | restart | status | access | logs | connect | credentials | seed | backup | backups | restore | schedule | destroy) ;;
     '' | help | -h | --help)
         usage
         return

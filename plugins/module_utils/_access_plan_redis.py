@@ -102,7 +102,7 @@ class RedisProbe:
 
 @dataclass(frozen=True)
 class Declared:
-    """users: as they shall be; passwords: of the services' users; categories: the server's commands by category; mark: the end of the proof's own keys."""
+    """users: as they shall be; passwords: of the users that are tried; categories: the server's commands by category; mark: the end of the proof's own keys."""
 
     users: Mapping[str, AclUser]
     passwords: Mapping[str, str] = field(repr=False)
@@ -193,8 +193,9 @@ class RedisPlan:
         strangers = [key for other, keys in self.own.items() if other != name for key in keys]
         # Below nobody's prefix is not the user's either.
         for key in [*dict.fromkeys(strangers), self.declared.mark]:
-            if not covers(user.keys, key) and own:
-                yield from self._across(name, own[0], key)
+            if not covers(user.keys, key):
+                # A user without keys, as the backups', has nothing of its own to mix with another's.
+                yield from self._across(name, (own or [key])[0], key)
             if not covers(user.channels, key):
                 yield from self._channels(name, key)
 
@@ -202,7 +203,8 @@ class RedisPlan:
         where = _prefix(other, self.declared.mark) or "no prefix"
         for command in ACROSS:
             yield self._probe("redis keys", name, f"{_shown(command)}, a key of {where}", _filled(command, own, other))
-        yield self._probe("redis keys", name, f"SELECT 1, then GET a key of {where}", ("SELECT", "1"), ("GET", other))
+        if allowed(self.declared.users[name].commands, "select", self.declared.categories):
+            yield self._probe("redis keys", name, f"SELECT 1, then GET a key of {where}", ("SELECT", "1"), ("GET", other))
 
     def _channels(self, name: str, other: str) -> Iterator[RedisProbe]:
         where = _prefix(other, self.declared.mark) or "no prefix"

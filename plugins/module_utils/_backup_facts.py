@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, Grant, LeftOut, Server, Table
@@ -78,10 +79,11 @@ FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = current_database() 
 
 _EXTENSIONS = "SELECT extname, extversion FROM pg_extension ORDER BY extname"
 
-# Extensions' own tables are theirs. Rows of a partition are counted where they are, those of a hypertable (whole) at its root.
+# Extensions' own tables are theirs, and materialised views are made again by a restore.
+# Rows of a partition are counted where they are, those of a hypertable (whole) at its root.
 _TABLES = """
-SELECT n.nspname, c.relname, pg_table_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND c.relispopulated AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2
 """
@@ -146,20 +148,34 @@ def database(connection: psycopg2.extensions.connection, name: str, folder: str)
     return Database(name=name, path=folder, catalog=f"{folder}.catalog.json", acl=None if untouched else acl, tables=[], extensions=extensions, **facts)
 
 
-def sizes(connection: psycopg2.extensions.connection) -> dict[tuple[str, str], int]:
-    """Bytes of every table that has rows of its own, chunks too: what a dump has to read."""
+def names(connection: psycopg2.extensions.connection) -> list[tuple[str, str]]:
+    """Schema and name of every table that has rows of its own, chunks too."""
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
+        return [(schema, name) for schema, name in cursor.fetchall()]
+
+
+def sizes(connection: psycopg2.extensions.connection) -> dict[tuple[str, str], int]:
+    """Their bytes: what a dump has to read. It waits for whoever has one of them, unless the session holds them."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT nspname, relname, pg_table_size(format('%I.%I', nspname, relname)::regclass) FROM ({_TABLES}) t")  # noqa: S608  a constant
         return {(schema, name): size for schema, name, size in cursor.fetchall()}
 
 
+def hold(connection: psycopg2.extensions.connection, tables_: Iterable[tuple[str, str]]) -> None:
+    """Keep tables as they are until the session's transaction ends: nobody drops, rewrites or empties them. Whoever reads or writes rows is not held up."""
+    held = [sql.SQL("ONLY {}").format(sql.Identifier(*name)) for name in tables_]
+    if held:
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(held)))
+
+
 def tables(connection: psycopg2.extensions.connection) -> list[Table]:
-    """Every table and materialised view with its rows, as the session's transaction sees them."""
+    """Every table with its rows, as the session's transaction sees them."""
     with connection.cursor() as cursor:
-        cursor.execute(_TABLES)
-        names = [(schema, name) for schema, name, _size in cursor.fetchall()]
         roots, parts = _timescale(cursor)
-        return [Table(schema, name, _count(cursor, schema, name, whole=(schema, name) in roots)) for schema, name in names if (schema, name) not in parts]
+        counted = [one for one in names(connection) if one not in parts]
+        return [Table(*one, _count(cursor, *one, whole=one in roots)) for one in counted]
 
 
 def with_tables(found: Database, counted: list[Table]) -> Database:

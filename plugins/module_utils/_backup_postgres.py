@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     import psycopg2.extensions
 
 COMPRESSION = "zstd:3"
-# A partition may come or go between the moment of the snapshot and the dump's locks: then the dump is begun again.
-ATTEMPTS = 2
+# Somebody may change a table between our locks and those of pg_dump and of its workers: then everything is let go, and begun again.
+ATTEMPTS = 5
+# Seconds. Ours hold nobody up; pg_dump waits only where somebody waits for us, who must not wait long.
+LOCK_WAIT, DUMP_LOCK_WAIT = 300, 10
 # No guard rail that a role or a database has ends the session that holds the moment.
-_UNGUARDED = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c transaction_timeout=0"
+_UNGUARDED = f"-c statement_timeout=0 -c lock_timeout={LOCK_WAIT}s -c idle_in_transaction_session_timeout=0 -c transaction_timeout=0"
 _TABLE = re.compile(r'dumping contents of table "(.+)"$')
 _ERRORS: tuple[type[Exception], ...] = (BulkError, ServerUnreachable, STATEMENT_ERROR, OSError)
-_VANISHED = re.compile(r"does not exist|could not open relation|cache lookup failed")
+_DISTURBED = re.compile(r"does not exist|could not open relation|cache lookup failed|could not obtain lock|due to lock timeout")
 
 
 class DumpFailed(Exception):
@@ -127,23 +129,24 @@ class _Dump:
             try:
                 found = self._once()
             except _ERRORS as error:
-                if attempt < ATTEMPTS and _VANISHED.search(str(error)) and self._exists():
+                if attempt < ATTEMPTS and _DISTURBED.search(str(error)) and self._exists():
                     continue
                 raise DumpFailed(f"{self.label}: {' '.join(str(error).split())}") from error
             self.workshop.progress.end(self.label, "dumped")
             return found, [*(path for path in sorted(self.folder.iterdir())), self.workshop.plain / found.catalog]
-        raise DumpFailed(f"{self.label}: its tables came and went {ATTEMPTS} times while it was dumped")
+        raise DumpFailed(f"{self.label}: its tables were changed {ATTEMPTS} times while it was dumped")
 
     def _once(self) -> Database:
         with _session(self.source, self.name) as session, session.cursor() as cursor:
+            names = facts.names(session)
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            facts.hold(session, names)  # before the moment: what is locked is what the snapshot sees
             cursor.execute("SELECT pg_export_snapshot()")
             moment = str(cursor.fetchall()[0][0])
+            # Whoever waits for our locks must not wait for what waits for him.
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{DUMP_LOCK_WAIT}s",))
             found = facts.database(session, self.name, self.path)
-            with _session(self.source, self.name) as other:
-                catalog = _catalog.snapshot(other, moment)
-            rows = [[kind, name, properties] for (kind, name), properties in catalog.items()]
-            (self.workshop.plain / found.catalog).write_text(json.dumps(rows), encoding="utf-8")
+            self._picture(cursor, found)
             with ThreadPoolExecutor(max_workers=1) as beside:
                 dumping = beside.submit(self._pg_dump, moment, facts.sizes(session))
                 counted = facts.tables(session)
@@ -151,14 +154,20 @@ class _Dump:
             cursor.execute("ROLLBACK")
         return facts.with_tables(found, counted)
 
+    def _picture(self, cursor: Any, found: Database) -> None:
+        """The catalog, for the restore to compare with."""
+        rows = [[kind, name, properties] for (kind, name), properties in _catalog.snapshot_within(cursor).items()]
+        (self.workshop.plain / found.catalog).write_text(json.dumps(rows), encoding="utf-8")
+
     def _pg_dump(self, moment: str, sizes: Mapping[tuple[str, str], int]) -> None:
         bulk = Bulk(self.source.neighbour.image, self.workshop.mark, self.folder.parent, self.source.neighbour, self.keys)
         argv = [
             *("pg_dump", "--format=directory", f"--jobs={self.workshop.jobs}", f"--compress={COMPRESSION}", f"--snapshot={moment}", "--no-sync"),
+            f"--lock-wait-timeout={DUMP_LOCK_WAIT}s",
             *("--verbose", "--no-password", "--host", self.source.neighbour.address, "--username", str(self.source.login["login_user"])),
             *("--dbname", _conninfo(self.name), "--file", f"{WORK}/{self.folder.name}"),
         ]
-        bulk.run(argv, heard=self._listener(sizes))
+        bulk.run(argv, heard=self._listener(sizes), watch=self.workshop.progress.heartbeat)
 
     def _listener(self, sizes: Mapping[tuple[str, str], int]) -> Callable[[str], None]:
         """Tables are told when they begin: what began before the last few has ended."""

@@ -17,9 +17,11 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_plan as plans
 from ansible_collections.nexanest.database.plugins.module_utils._age import RECIPIENT, Age
-from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Sealer
-from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Encryption, LeftOut, Manifest
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Sealer, make_folder
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Encryption, File, LeftOut, Manifest, Redis
 from ansible_collections.nexanest.database.plugins.module_utils._backup_postgres import DumpFailed, Source, Workshop, dump, survey
+from ansible_collections.nexanest.database.plugins.module_utils._backup_redis import Instance
+from ansible_collections.nexanest.database.plugins.module_utils._backup_redis import dump as dump_redis
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import STAGING, Store, now
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError, neighbour, remove_left
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable
@@ -50,6 +52,7 @@ class Survey:
     """What was found before anything is written. sizes: bytes on the servers by (server, database); expected: bytes in the set."""
 
     sources: list[Source]
+    instances: list[Instance]
     sizes: dict[tuple[str, str], int]
     expected: dict[tuple[str, str], int]
     left_out: dict[str, list[LeftOut]] = field(default_factory=dict)
@@ -74,9 +77,11 @@ def look(params: Mapping[str, Any], store: Store, last: Manifest | None) -> Surv
     problems += [f"the recipient '{one}' is no public key of age: it begins with age1 or ssh-" for one in recipients if not RECIPIENT.fullmatch(one)]
     if params["encrypt"] and not Age.available():
         problems.append("the program age is missing on the managed host: run site.yml, which installs it (Debian's package age)")
-    found = Survey([], {}, {})
+    found = Survey([], [], {}, {})
     for server in params["servers"]:
         _gather(problems, lambda server=server: _survey(server, found))  # type: ignore[misc]
+    for instance in params["redis"]:
+        _gather(problems, lambda instance=instance: _look_at_redis(instance, found))  # type: ignore[misc]
     expected = plans.expected_bytes(found.sizes, last)
     problems += _room(store, plans.needed_bytes(expected, encrypted=params["encrypt"]))
     if problems:
@@ -115,6 +120,13 @@ def _manifest(params: Mapping[str, Any], survey_: Survey, workshop: Workshop, st
         if dumped is not None:
             servers[source.name] = dataclasses.replace(dumped.server, left_out=survey_.left_out[source.name])
             files += dumped.files
+    redis: dict[str, Redis] = {}
+    for instance in survey_.instances:
+        try:
+            redis[instance.name], file = _redis(instance, workshop)
+            files.append(file)
+        except BulkError as error:
+            failures.append(str(error))
     if failures:
         raise Failed(failures)
     serial = max((entry.manifest.serial for entry in store.entries() if entry.manifest), default=0) + 1
@@ -128,9 +140,26 @@ def _manifest(params: Mapping[str, Any], survey_: Survey, workshop: Workshop, st
         finished="",
         encryption=Encryption("age" if params["encrypt"] else "none", list(params["recipients"]) if params["encrypt"] else []),
         servers=servers,
-        redis={},
+        redis=redis,
         files=sorted(files, key=lambda file: file.path),
     )
+
+
+def _redis(instance: Instance, workshop: Workshop) -> tuple[Redis, File]:
+    """One instance into the set."""
+    label = f"redis/{instance.name}"
+    workshop.progress.begin(label, "dumping")
+    folder = workshop.plain / "redis"
+    make_folder(folder)
+    found = dump_redis(instance, folder, mark=workshop.mark)
+    file = workshop.sealer.seal(folder / instance.file, found.path)
+    workshop.progress.end(label, "dumped")
+    return dataclasses.replace(found, path=file.path), file
+
+
+def _look_at_redis(instance: Mapping[str, Any], found: Survey) -> None:
+    neighbour(instance["container"])
+    found.instances.append(Instance(instance["name"], instance["container"], instance["login_user"], instance["login_password"]))
 
 
 def _sealer(params: Mapping[str, Any], partial: Path) -> Sealer:

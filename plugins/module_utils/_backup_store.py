@@ -147,11 +147,15 @@ class Store:
         """Remember that a set was found right."""
         folder = self.folder / _VERIFIED
         folder.mkdir(mode=0o700, exist_ok=True)
-        new = folder / f".{manifest.id}"
+        new = folder / f".{manifest.id}.{os.getpid()}"
         new.unlink(missing_ok=True)
         with create(new) as file:
             file.write(json.dumps({"serial": manifest.serial, "at": verification.at, "content": verification.content}).encode())
         new.rename(folder / manifest.id)
+
+    def unverified(self, name: str) -> None:
+        """Forget that a set was ever found right."""
+        (self.folder / _VERIFIED / name).unlink(missing_ok=True)
 
     def _verification(self, manifest: Manifest) -> Verification | None:
         try:

@@ -33,14 +33,16 @@ _SETTINGS = {
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 
-def snapshot(connection: psycopg2.extensions.connection, exported: str | None = None) -> Catalog:
-    """Every object with its properties; `connection` is an autocommit session of one who may read every catalog.
+def snapshot(connection: psycopg2.extensions.connection) -> Catalog:
+    """Every object with its properties; `connection` is an autocommit session of one who may read every catalog."""
+    with _reading(connection) as cursor:
+        return _objects(cursor)
 
-    exported: another session's snapshot, at whose moment it is looked at.
-    """
-    with _reading(connection, exported) as cursor:
-        cursor.execute(SNAPSHOT)
-        return {(kind, name): properties for kind, name, properties in cursor.fetchall()}
+
+def snapshot_within(cursor: Any) -> Catalog:
+    """The same in a transaction that is open already, and under the locks that it holds; its settings are others from then on."""
+    _set(cursor)
+    return _objects(cursor)
 
 
 def fingerprint(connection: psycopg2.extensions.connection) -> str:
@@ -56,15 +58,22 @@ def form(connection: psycopg2.extensions.connection) -> str:
 
 
 @contextlib.contextmanager
-def _reading(connection: psycopg2.extensions.connection, exported: str | None = None) -> Iterator[Any]:
+def _reading(connection: psycopg2.extensions.connection) -> Iterator[Any]:
     with connection.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
-            if exported is not None:
-                cursor.execute("SET TRANSACTION SNAPSHOT %s", (exported,))
-            for name, value in _SETTINGS.items():
-                cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+            _set(cursor)
             yield cursor
         finally:
             if not connection.closed:
                 cursor.execute("ROLLBACK")
+
+
+def _set(cursor: Any) -> None:
+    for name, value in _SETTINGS.items():
+        cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+
+
+def _objects(cursor: Any) -> Catalog:
+    cursor.execute(SNAPSHOT)
+    return {(kind, name): properties for kind, name, properties in cursor.fetchall()}

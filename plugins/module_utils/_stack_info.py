@@ -174,14 +174,15 @@ class Judge:
 
 
 def overall(services: Sequence[Mapping[str, Any]], host: Sequence[Problem]) -> str:
-    """The worst level of all problems."""
+    """The worst level of all problems. services: whatever has problems, the backups too."""
     levels = {problem["level"] for service in services for problem in service["problems"]} | {problem.level for problem in host}
     return RED if RED in levels else YELLOW if YELLOW in levels else GREEN
 
 
-def status(services: Sequence[Mapping[str, Any]], host: Sequence[Problem]) -> dict[str, Any]:
-    """The whole as data."""
-    return {"overall": overall(services, host), "services": list(services), "host": {"problems": [_as_dict(problem) for problem in host]}}
+def status(services: Sequence[Mapping[str, Any]], host: Sequence[Problem], backups: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The whole as data. backups: None where nobody asked for them."""
+    worst = overall([*services, *([backups] if backups else [])], host)
+    return {"overall": worst, "services": list(services), "backups": backups, "host": {"problems": [_as_dict(problem) for problem in host]}}
 
 
 def _as_dict(problem: Problem) -> dict[str, str]:

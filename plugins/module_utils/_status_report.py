@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 HEADINGS = ("SERVICE", "HEALTH", "VERSION", "PORT", "UPTIME", "SIZE", "MEMORY")
@@ -14,14 +14,30 @@ UNKNOWN = "-"
 
 def report(status: Mapping[str, Any]) -> str:
     """A table of the services, then each problem with its remedy."""
-    rows = [HEADINGS, *(_row(service) for service in status["services"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    backups = status.get("backups")
+    lines = table([HEADINGS, *(_row(service) for service in status["services"])])
     problems = [(service["service"], problem) for service in status["services"] for problem in service["problems"]]
+    problems += [("backups", problem) for problem in (backups or {}).get("problems", [])]
     problems += [("host", problem) for problem in status["host"]["problems"]]
     told = [f"{problem['level']}: {name}: {problem['what']}\n    -> {problem['remedy']}" for name, problem in problems]
-    lines += ["", *(told or ["all is well"])]
+    lines += ["", *([_backups(backups), ""] if backups else []), *(told or ["all is well"])]
     return "\n".join(lines)
+
+
+def _backups(backups: Mapping[str, Any]) -> str:
+    """One line about the sets."""
+    clock = "by the clock" if backups["scheduled"] else "by hand alone"
+    if backups["age"] is None:
+        return f"backups: none, {clock}"
+    old = f"{duration(backups['age'])} ago" if backups["age"] >= 0 else "in the future"
+    count = "one set" if backups["sets"] == 1 else f"{backups['sets']} sets"
+    return f"backups: the last one {old} ({backups['newest']}, {size(backups['size'])}), {count}, {clock}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns as wide as their widest cell; the first row are the headings."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _row(service: Mapping[str, Any]) -> tuple[str, ...]:

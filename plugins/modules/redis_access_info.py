@@ -56,7 +56,8 @@ options:
     elements: str
     required: true
   passwords:
-    description: Passwords of the services' users, by name. Each must be one of O(acl).
+    description:
+      - Passwords of the users that are tried, by name - the services', and the one of the backups. Each must be one of O(acl).
     type: dict
     required: true
 """
@@ -72,9 +73,11 @@ EXAMPLES = r"""
     acl:
       - "user default off resetpass resetchannels -@all"
       - "user nexanest on #{{ redis_password | hash('sha256') }} ~* &* +@all"
+      - "user nexanest_backup on #{{ redis_backup_password | hash('sha256') }} resetchannels -@all +sync +replconf"
       - "user auth on #{{ auth_password | hash('sha256') }} ~auth:* resetchannels &auth:* -@all +@read +@write -@dangerous"
     passwords:
       auth: "{{ auth_password }}"
+      nexanest_backup: "{{ redis_backup_password }}"
 """
 
 RETURN = r"""

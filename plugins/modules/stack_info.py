@@ -61,6 +61,25 @@ options:
         description: Whether this Redis holds sessions, so that evictions are a problem.
         type: bool
         default: false
+  backups:
+    description: Where the stack's backups are. Without it nothing is said about them.
+    type: dict
+    suboptions:
+      dir:
+        description: Folder of the sets.
+        type: path
+        required: true
+      max_age:
+        description:
+          - How old the newest set may be, such as V(26h) (s, m, h, d). An older one is a problem, an urgent one where a schedule is installed.
+        type: str
+        default: 26h
+      state_dir:
+        description: Folder where a restore keeps its journal. A journal that is there is an urgent problem.
+        type: path
+      schedule:
+        description: What M(nexanest.database.backup_schedule_info) returns as RV(nexanest.database.backup_schedule_info#module:schedule).
+        type: dict
 requirements:
   - psycopg2 and redis on the managed host; without them, less is reported
 attributes:
@@ -101,6 +120,11 @@ EXAMPLES = r"""
         kind: pgadmin
         container: nexanest-pgadmin
         port: 5050
+    backups:
+      dir: /srv/nexanest/backups
+      max_age: 26h
+      state_dir: /srv/nexanest/state
+      schedule: {since: "2025-05-01T09:00:00+00:00", succeeded: "2025-05-31T03:15:40+00:00", failure: null}
 """
 
 RETURN = r"""
@@ -127,6 +151,13 @@ status:
           - what: "12 keys were evicted from the instance that holds sessions: users were logged out"
             remedy: "set redis_sessions_separate: true in the inventory and run make db-start"
             level: yellow
+    backups:
+      sets: 9
+      newest: "20250531_031500"
+      age: 33000
+      size: 52428800
+      scheduled: true
+      problems: []
     host:
       problems: []
 report:
@@ -143,6 +174,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nexanest.database.plugins.module_utils._backup_look import look
+from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import PlanError, age_limit
+from ansible_collections.nexanest.database.plugins.module_utils._backup_status import described, problems
 from ansible_collections.nexanest.database.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import Judge, Problem, status
 from ansible_collections.nexanest.database.plugins.module_utils._stack_probe import Probe
@@ -161,12 +195,29 @@ SERVICE: dict[str, dict[str, Any]] = {
 }
 
 
-def read(engine: Engine, services: list[dict[str, Any]], judge: Judge) -> dict[str, Any]:
-    """The status of all services, asked side by side."""
+BACKUPS: dict[str, dict[str, Any]] = {
+    "dir": {"type": "path", "required": True},
+    "max_age": {"type": "str", "default": "26h"},
+    "state_dir": {"type": "path"},
+    "schedule": {"type": "dict"},
+}
+
+
+def read(engine: Engine, params: dict[str, Any], judge: Judge) -> dict[str, Any]:
+    """The status of all services, asked side by side, and of the backups."""
+    services = params["services"]
     probe = Probe(engine)
     with ThreadPoolExecutor(max_workers=len(services) or 1) as pool:
         facts = list(pool.map(probe.service, services))
-    return status([judge.service(service, found) for service, found in zip(services, facts, strict=True)], disk(engine, judge))
+    judged = [judge.service(service, found) for service, found in zip(services, facts, strict=True)]
+    return status(judged, disk(engine, judge), backups(params["backups"], judge) if params["backups"] else None)
+
+
+def backups(options: dict[str, Any], judge: Judge) -> dict[str, Any]:
+    """The backups, judged."""
+    limit = age_limit(options["max_age"])
+    facts = look(options, judge.now)
+    return described(facts, problems(facts, int(limit.total_seconds()), judge.verb))
 
 
 def disk(engine: Engine, judge: Judge) -> list[Problem]:
@@ -181,12 +232,18 @@ def disk(engine: Engine, judge: Judge) -> list[Problem]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"stack": {"type": "str", "default": "nexanest"}, "services": {"type": "list", "elements": "dict", "required": True, "options": SERVICE}},
+        argument_spec={
+            "stack": {"type": "str", "default": "nexanest"},
+            "services": {"type": "list", "elements": "dict", "required": True, "options": SERVICE},
+            "backups": {"type": "dict", "options": BACKUPS},
+        },
         supports_check_mode=True,
     )
     judge = Judge(module.params["stack"], datetime.now(tz=UTC))
     try:
-        found = read(Engine(), module.params["services"], judge)
+        found = read(Engine(), module.params, judge)
+    except PlanError:
+        module.fail_json(msg=f"backups.max_age is {module.params['backups']['max_age']!r}: write a number with s, m, h or d, such as 26h")
     except EngineError as error:
         module.fail_json(msg=f"could not look at the stack {module.params['stack']}: {error}; {judge.verb('db-start')} installs and starts what is missing")
     module.exit_json(changed=False, status=found, report=report(found))

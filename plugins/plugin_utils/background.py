@@ -20,19 +20,22 @@ display = Display()
 
 
 class BackgroundAction(ActionBase):
-    """Nothing to do costs one module call. The module has the option `progress_file`, into which it writes lines while it works.
+    """Where there is nothing to do, that costs one module call, unless looking first would be half of the work (looks_first).
+
+    The module has the option `progress_file`, into which it writes lines while it works.
 
     A result is kept in a file that others may read: a module that is run so returns no secret.
     """
 
     TRANSFERS_FILES = True
+    looks_first = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         self._host = str(variables.get("inventory_hostname", ""))
         arguments = self.arguments(variables)
-        plan = self._plan(arguments, variables)
+        plan = self._plan(arguments, variables) if self.looks_first or self._task.check_mode else {"changed": True}
         if self._task.check_mode or plan.get("failed") or not plan.get("changed"):
             return {**result, **plan}
         self._say(self.announcement(plan))

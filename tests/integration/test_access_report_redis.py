@@ -37,7 +37,7 @@ def line(server: RedisServer, name: str, rules: str = "") -> str:
 
 
 def declared(server: RedisServer) -> list[str]:
-    return [*server.acl[:4], *(line(server, name) for name in SERVICES)]
+    return [*server.acl[:5], *(line(server, name) for name in SERVICES)]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def restore(server: RedisServer) -> None:
     boss = server.client("boss")
     for user in boss.acl_users():
-        if user not in ("boss", "default", "health", "converge", *SERVICES):
+        if user not in ("boss", "default", "health", "converge", "backup", *SERVICES):
             boss.acl_deluser(user)
     for text in declared(server):
         _user, name, *rules = text.split(" ")
@@ -63,7 +63,7 @@ def restore(server: RedisServer) -> None:
 
 
 def report(server: RedisServer, **changes: Any) -> dict[str, Any]:
-    passwords = {name: server.passwords[name] for name in SERVICES}
+    passwords = {name: server.passwords[name] for name in ("backup", *SERVICES)}
     arguments = {"login_port": server.port, "login_user": "boss", "login_password": server.passwords["boss"], "acl": declared(server), "passwords": passwords}
     found = run_module("redis_access_info", {**arguments, **changes})
     assert not found["failed"], found
@@ -108,6 +108,10 @@ MUTATIONS = {
     "names through tracking": ("portfolio +client|tracking", r"portfolio CLIENT TRACKING ON BCAST: allowed"),
     "a debugger of scripts": ("portfolio +script|debug", r"portfolio may SCRIPT DEBUG SYNC: allowed"),
     "health may read": ("health +get ~*", r"health GET probe as health, who has no password: allowed"),
+    "a backup user that asks": ("backup +info", r"backup INFO: allowed"),
+    "a backup user that reads": ("backup +get ~*", r"backup GET <other>, a key of auth:: allowed"),
+    "a backup user that writes": ("backup +@write ~*", r"backup DEL <other>, a key of auth:: allowed"),
+    "a backup user that saves nothing": ("backup -sync", r"backup may SYNC: refused"),
     "an unknown user": ("stranger on nopass ~* +@all", r"all the users are the declared ones: stranger is there"),
     "a right less": ("mail -get", r"mail write and read below mail:: refused"),
 }

@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils._redis_rdb import Rdb, RdbError, parse
 
-WHOLE = """[offset 0] Checking RDB file /work/redis.rdb
+WHOLE = """[offset 0] Checking RDB file /x/redis.rdb
 [offset 26] AUX FIELD redis-ver = '8.0.2'
 [offset 40] AUX FIELD redis-bits = '64'
 [offset 164] Selecting DB ID 0

@@ -1,0 +1,19 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Show the progress of restore."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.plugin_utils.background import BackgroundAction
+
+
+class ActionModule(BackgroundAction):
+    """Checking a set is reading all of it: that is done once."""
+
+    looks_first = False
+
+    def announcement(self, plan: dict[str, Any]) -> str:
+        return f"reading the set {self._task.args['set']}" if self._task.args.get("set") else "looking what earlier restores left"

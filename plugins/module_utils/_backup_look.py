@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at the folders of a stack's backups; changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils._backup_list import age, moment
+from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, Schedule
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
+
+# The restore writes it before the first server changes, and removes it when the last one has.
+JOURNAL = "restore.json"
+
+
+def look(options: Mapping[str, Any], now: datetime) -> Facts:
+    """options: dir of the sets, state_dir of restores (or None), schedule as backup_schedule_info returns it (or None)."""
+    journal = _journal(Path(options["state_dir"])) if options["state_dir"] else ""
+    schedule = _schedule(options["schedule"] or {}, now)
+    try:
+        entries = Store(Path(options["dir"])).entries()
+    except OSError as error:
+        return Facts(schedule=schedule, journal=journal, trouble=f"{options['dir']}: {error.strerror}")
+    whole = [(entry.id, entry.manifest) for entry in entries if entry.manifest]
+    unreadable = {entry.id: entry.problem for entry in entries if not entry.manifest and entry.folder.is_dir()}
+    if not whole:
+        return Facts(unreadable=unreadable, schedule=schedule, journal=journal)
+    newest, manifest = whole[-1]
+    return Facts(len(whole), newest, age(manifest, now), manifest.bytes, unreadable, schedule, journal)
+
+
+def _schedule(found: Mapping[str, Any], now: datetime) -> Schedule:
+    since = moment(str(found.get("since") or ""))
+    failure = found.get("failure") or {}
+    if since is None:
+        return Schedule()
+    at = moment(str(failure.get("at", "")))
+    failed = "" if not failure else f"{at:%Y-%m-%d %H:%M} UTC" if at else "a time that is not known"
+    return Schedule(int((now - since).total_seconds()), failed, str(failure.get("message", "")))
+
+
+def _journal(folder: Path) -> str:
+    """Which restore is open; what cannot be read is one all the same."""
+    file = folder / JOURNAL
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return f"the set {found['set']} on {', '.join(found['targets'])}, since {found['started']}"
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"its journal {file} cannot be read"
