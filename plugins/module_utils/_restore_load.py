@@ -71,7 +71,7 @@ class Loader:
                 *("--host", self.neighbour.address, "--username", str(self.login["login_user"]), "--dbname", side, *options),
                 f"{WORK}/{self._folder(source)}",
             ]
-            self._bulk(keys).run(argv, heard=self._listener(source, label, errors))
+            self._bulk(keys).run(argv, heard=self._listener(source, label, errors), watch=self.progress.heartbeat)
         if errors:
             raise BulkError(f"pg_restore failed: {errors[0]}")
 

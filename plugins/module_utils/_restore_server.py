@@ -100,7 +100,17 @@ class Server:
             extensions = {name: [default, *(one for one in versions if one != default)] for name, default, versions in cursor.fetchall()}
             cursor.execute("SELECT rolname FROM pg_roles")
             roles = frozenset(row[0] for row in cursor.fetchall())
+        offered = extensions.get("timescaledb")
+        if licence is None and offered:
+            licence = self._license(offered[0])
         return Found(version, licence, library, cron, databases, extensions, roles, self._free(folder))
+
+    def _license(self, version: str) -> str | None:
+        """TimescaleDB's setting, where the configuration has none: only its own library knows the default."""
+        with self.session(MAINTENANCE) as session, session.cursor() as cursor:
+            cursor.execute("LOAD %s", (f"$libdir/timescaledb-{version}",))
+            cursor.execute("SELECT current_setting('timescaledb.license', true)")
+            return cursor.fetchall()[0][0]
 
     def _free(self, folder: str) -> int | None:
         """Free bytes where the server keeps its data, as it is seen in its container."""
