@@ -110,7 +110,8 @@ class Server:
         with self.session(MAINTENANCE) as session, session.cursor() as cursor:
             cursor.execute("LOAD %s", (f"$libdir/timescaledb-{version}",))
             cursor.execute("SELECT current_setting('timescaledb.license', true)")
-            return cursor.fetchall()[0][0]
+            ((licence,),) = cursor.fetchall()
+            return str(licence) if licence else None
 
     def _free(self, folder: str) -> int | None:
         """Free bytes where the server keeps its data, as it is seen in its container."""
