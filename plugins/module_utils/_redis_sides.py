@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 ID = re.compile(r"[0-9a-f]{8}")
-NEW, OLD, REMOVED, PARTIAL = "new", "old", "removed", ".partial"
+NEW, OLD, REMOVED, UNDONE, PARTIAL = "new", "old", "removed", "undone", ".partial"
 _ENTRY = re.compile(r"\.restore-([0-9a-f]{8})(?:/(.+))?")
 
 

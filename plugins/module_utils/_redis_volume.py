@@ -30,15 +30,22 @@ sha256sum "$new/dump.rdb"
 """
 _FINISH = """set -eu; cd "/data/.restore-$1"; mv new.partial new; sync ."""
 # The folder that takes what is put aside is made first: on a full disk it fails here, while nothing has moved.
+# A side that was in place once may hold more than its dump.
 _ORDER = """set -eu; umask 077; cd /data
 mkdir -p ".restore-$1/$3.partial"
+[ "$2" = new ] || : >".restore-$1/undone"
 printf '%s %s %s\\n' "$1" "$2" "$3" >.restore-order.partial
 sync .restore-order.partial ".restore-$1"
 mv .restore-order.partial .restore-order; sync ."""
 _AWAY = """set -eu; cd "/data/.restore-$1"
 rm -rf removed; if [ -d "$2" ]; then mv "$2" removed; sync .; rm -rf removed; fi"""
 _CLEAR = """set -eu; cd /data; for path do rm -rf "$path"; done
-for side in .restore-*/; do [ ! -d "$side" ] || rmdir "$side" 2>/dev/null || true; done"""
+for side in .restore-*/; do
+    [ -d "$side" ] || continue
+    rmdir "$side"*.partial 2>/dev/null || true
+    [ -d "$side/new" ] || [ -d "$side/old" ] || rm -f "$side/undone"
+    rmdir "$side" 2>/dev/null || true
+done"""
 
 
 class VolumeError(Exception):

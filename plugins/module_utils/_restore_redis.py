@@ -22,7 +22,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._docker import D
 from ansible_collections.nexanest.database.plugins.module_utils._health import health_of
 from ansible_collections.nexanest.database.plugins.module_utils._redis import RedisFailed, RedisLoginRefused, RedisServer
 from ansible_collections.nexanest.database.plugins.module_utils._redis_rdb import Rdb, RdbError, parse
-from ansible_collections.nexanest.database.plugins.module_utils._redis_sides import NEW, OLD, PARTIAL, Sides, SidesError
+from ansible_collections.nexanest.database.plugins.module_utils._redis_sides import NEW, OLD, PARTIAL, UNDONE, Sides, SidesError
 from ansible_collections.nexanest.database.plugins.module_utils._redis_volume import Volume, VolumeError, keyspace, volume_of
 from ansible_collections.nexanest.database.plugins.module_utils._stream import measure
 
@@ -86,10 +86,10 @@ class RedisTarget:
     def swap(self) -> None:
         """Put the restored data into place, keep the old ones, and count what the server has loaded. Starts a server that a killed run left stopped."""
         with self._step("swap"):
-            if self._turn(NEW):
-                self._count(self._start())
-            else:
-                self._start()
+            turned = self._turn(NEW)
+            info = self._start()
+            if turned and UNDONE not in self._look()[1].of(self.id):
+                self._count(info)
 
     def unswap(self) -> None:
         """Put the old data back, and keep the restored ones (with what was written since) as the side."""

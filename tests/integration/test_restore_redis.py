@@ -180,10 +180,10 @@ def test_a_hundred_thousand_keys_while_a_client_writes(appending: RedisServer, t
     target.prepare(saved.file)
 
     def write() -> None:
+        client = appending.client("auth")
         while not stop.is_set():
-            with_client = appending.client("auth")
             try:
-                with_client.set("auth:live", time.time())
+                client.set("auth:live", time.time())
             except Exception:  # noqa: BLE001  the server goes away and comes back under this client
                 time.sleep(0.05)
 
@@ -276,14 +276,14 @@ def test_a_start_script_that_knows_no_exchange_is_refused(appending: RedisServer
     saved = save(appending, tmp_path / "set")
     script = appending.folder / "start-redis"
     script.write_text("exec redis-server /etc/nexanest/redis.conf\n")
-    with pytest.raises(RestoreRedisError, match="run site.yml first"):
+    with pytest.raises(RestoreRedisError, match=r"run site\.yml first"):
         saved.target(appending).prepare(saved.file)
 
 
 def test_a_full_volume_leaves_the_live_data_alone(tmp_path: Path) -> None:
     volume = f"td-volume-{secrets.token_hex(4)}"
     docker(
-        "volume", "create", "--label", "nexanest.database.test", "--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=6m,uid=999,gid=999", volume
+        "volume", "create", "--label", "nexanest.database.test", "--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=5m,uid=999,gid=999", volume
     )
     try:
         with redis_server(tmp_path / "conf", configuration=KINDS["append-only"], volume=volume) as server:
@@ -292,7 +292,7 @@ def test_a_full_volume_leaves_the_live_data_alone(tmp_path: Path) -> None:
             boss.set("big", "x" * 3_000_000)
             saved = save(server, tmp_path / "set")
             boss.set("live", 1)
-            with pytest.raises(RestoreRedisError, match="No space left.*free some space"):
+            with pytest.raises(RestoreRedisError, match=r"No space left.*free some space"):
                 saved.target(server).prepare(saved.file)
             assert not [name for name in names(server) if "restore" in name]
             assert server.client("boss").get("live") == "1"
@@ -327,7 +327,8 @@ def test_sweep_takes_what_is_ours_and_nobody_waits_for(appending: RedisServer, t
         target.prepare(saved.file)
     docker(
         "exec", appending.container, "sh", "-c",
-        "cd /data; mkdir -p .restore-00000001/new.partial .restore-00000002/removed .restore-00000003/old .restore-notours/new; echo >.restore-00000003/old/dump.rdb",
+        "cd /data; mkdir -p .restore-00000001/new.partial .restore-00000002/removed .restore-00000003/old .restore-notours/new; "
+        "echo >.restore-00000003/old/dump.rdb; echo >.restore-notours/new/dump.rdb",
     )  # fmt: skip
     assert kept.sweep({kept.id}) == ["00000003"]
     found = {name for name in names(appending) if "restore" in name and name.count("/") == 2}
@@ -462,11 +463,9 @@ echo "steps: $at"
 
 
 def test_a_kill_between_any_two_renames_is_finished_by_the_next_start() -> None:
-    done = subprocess.run(
-        ["docker", "run", "--rm", "--interactive", "--network", "none", "--user", "999:999", "--tmpfs", "/data:uid=999,mode=0700", "--tmpfs", "/tmp:exec,mode=1777",
-         "--mount", f"type=bind,source={START},target=/start-redis,readonly", "--entrypoint", "sh", redis_image(), "-c", DRIVER],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    folders = ("--tmpfs", "/data:uid=999,mode=0700", "--tmpfs", "/tmp:exec,mode=1777", "--mount", f"type=bind,source={START},target=/start-redis,readonly")
+    command = ["docker", "run", "--rm", "--network", "none", "--user", "999:999", *folders, "--entrypoint", "sh", redis_image(), "-c", DRIVER]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout.split()[-1]) > 8
 
