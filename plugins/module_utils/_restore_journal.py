@@ -12,8 +12,9 @@ import dataclasses
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
 
@@ -28,13 +29,18 @@ class JournalError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A restore. set: id of its set; targets: names of its servers and Redis instances; direction: where it is going, or went last."""
+    """A restore. set: id of its set; targets: names of its servers and Redis instances; direction: where it is going, or went last.
+
+    redis: what the manifest says of each instance, which is asked again when it has loaded its data; marks: what each was like when it was put into use.
+    """
 
     restore: str
     set: str
     targets: list[str]
     direction: str
     started: str
+    redis: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,14 @@ class Journal:
 
     def close(self, entry: Entry, *, keep: bool) -> None:
         """The restore has ended. keep: what it replaced is still there."""
-        path = self.folder / KEPT / f"{entry.restore}.json"
         if keep:
-            _write(path, entry)
+            self.keep(entry)
         else:
-            _remove(path)
+            self.forget(entry)
         _remove(self.file)
+
+    def keep(self, entry: Entry) -> None:
+        _write(self.folder / KEPT / f"{entry.restore}.json", entry)
 
     def forget(self, entry: Entry) -> None:
         _remove(self.folder / KEPT / f"{entry.restore}.json")

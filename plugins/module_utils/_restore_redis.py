@@ -78,6 +78,18 @@ class RedisTarget:
         with self._step("look at"):
             return self._look()[1].swapped(self.id)
 
+    def kept(self) -> list[str]:
+        """What lies beside the data in place: the old ones of a restore that is in place, the new ones of one that is not."""
+        with self._step("look at"):
+            return sorted(self._look()[1].of(self.id) & {NEW, OLD})
+
+    def fingerprint(self) -> str:
+        """A text that every write and every start changes; empty where that cannot be told."""
+        with self._step("look at"):
+            server = RedisServer(self.login)
+            info = {**server.section("server"), **server.section("persistence")}
+        return "" if int(info["rdb_changes_since_last_save"]) else f"{info['run_id']} {info['rdb_last_save_time']}"
+
     def clients(self) -> list[str]:
         """Who is connected, as the swap will end these sessions: user and address."""
         with self._step("look at"):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from ansible_collections.nexanest.database.plugins.module_utils import _restore_
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_swap_all as swap_all
 from ansible_collections.nexanest.database.plugins.module_utils._age import Age
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Opener
-from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Manifest, ManifestError
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Manifest, ManifestError, Redis
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry as StoredSet
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError, now
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError, neighbour, remove_left
@@ -31,6 +32,9 @@ from ansible_collections.nexanest.database.plugins.module_utils._restore_ledger 
 from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Loader
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Choice, Found, Item
 from ansible_collections.nexanest.database.plugins.module_utils._restore_postgres import Material, PostgresTarget
+from ansible_collections.nexanest.database.plugins.module_utils._restore_redis import RedisTarget, RestoreRedisError
+from ansible_collections.nexanest.database.plugins.module_utils._restore_redis_side import PREFIX as REDIS
+from ansible_collections.nexanest.database.plugins.module_utils._restore_redis_side import RedisSide
 from ansible_collections.nexanest.database.plugins.module_utils._restore_roles import drop
 from ansible_collections.nexanest.database.plugins.module_utils._restore_server import Server, ServerUnfit
 from ansible_collections.nexanest.database.plugins.module_utils._restore_swap import SwapError
@@ -39,9 +43,12 @@ from ansible_collections.nexanest.database.plugins.module_utils._stream import m
 
 # What a target or a server may answer to any operation.
 ERRORS: tuple[type[Exception], ...] = (
-    BulkError, JournalError, LedgerUnusable, ManifestError, ServerUnfit, ServerUnreachable, STATEMENT_ERROR, StoreError, SwapError, TargetError, OSError,
+    BulkError, JournalError, LedgerUnusable, ManifestError, RestoreRedisError, ServerUnfit, ServerUnreachable, STATEMENT_ERROR, StoreError, SwapError,
+    TargetError, OSError,
 )  # fmt: skip
 
+# No restore has this id: for looking at an instance.
+NOBODY = "00000000"
 _CONNECTED = "a client is connected to {}: stop it, or say disconnect: true"
 _BLOCKED = "the swap would be refused while a client is connected to {}"
 
@@ -65,6 +72,8 @@ class Report:
     restore: str = ""
     set: str = ""
     restored: list[Item] = field(default_factory=list)
+    redis: list[str] = field(default_factory=list)
+    same_redis: list[str] = field(default_factory=list)
     unchanged: list[Item] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     roles: dict[str, list[str]] = field(default_factory=dict)
@@ -100,13 +109,29 @@ class Restore:
             end = "undone" if undo else "brought to its end"
             report.notes.append(f"the restore {entry.restore} of the set {entry.set} was cut off: it would be {end} first")
         else:
-            report.notes.append(swap_all.recover(self.journal, entry, lambda name: self.target(name, entry.restore), ERRORS, undo=undo))
+            report.notes.append(swap_all.recover(self.journal, entry, lambda name: self.target(name, entry), ERRORS, undo=undo))
 
-    def target(self, name: str, restore: str) -> Target:
+    def target(self, name: str, entry: Journalled) -> Target:
         """A target by the name that it has in the journal."""
+        restore = entry.restore
+        if name.startswith(REDIS):
+            instance = name.removeprefix(REDIS)
+            return self.redis(instance, restore, Redis(**entry.redis[instance]))
         if name not in self.servers:
             raise TargetError(f"the restore {restore} is also about {name}, which is not among the servers of the options: name it there")
         return PostgresTarget(self.servers[name], restore, disconnect=self.params["disconnect"])
+
+    def targets(self, entry: Journalled) -> list[Target]:
+        return [self.target(name, entry) for name in entry.targets]
+
+    def redis(self, instance: str, restore: str, wanted: Redis) -> RedisSide:
+        """An instance by its name in the set."""
+        for one in self.params["redis"]:
+            if one["name"] == instance:
+                login = {key: one[key] for key in ("login_host", "login_port", "login_user", "login_password", "connect_timeout")}
+                target = RedisTarget(one["container"], restore, wanted, login, str(self.store.folder))
+                return RedisSide(instance, target, disconnect=self.params["disconnect"])
+        raise TargetError(f"the restore {restore} is also about the Redis instance {instance}, which is not among those of the options: name it there")
 
     def restore(self, report: Report, *, check: bool) -> None:
         found_set, manifest = self._set()
@@ -115,7 +140,7 @@ class Restore:
         with staging.folder(self.store.folder, restore) as folder:
             plan = self._look(found_set, manifest, folder)
             self._tell(plan, report)
-            if not plan.choice.all:
+            if not plan.choice.all and not plan.choice.redis:
                 return
             report.changed = True
             files = staging.dumps(manifest, plan.choice)
@@ -128,15 +153,14 @@ class Restore:
             self._refuse(staging.take(plan.opener, files, folder))
             self.progress.end(manifest.id, "every file is what the manifest says")
             report.restore = restore
-            self._carry_out(plan, restore, folder)
-            report.kept = [f"{name}/{kept}" for name in plan.choice.items for kept in self.target(name, restore).kept()]
+            report.kept = self._kept_by(self._carry_out(plan, restore, folder))
 
     def undo(self, report: Report, *, check: bool) -> None:
         entry = self._kept(self.params["restore"])
         if entry is None:
             return
         report.restore, report.set = entry.restore, entry.set
-        targets = [self.target(name, entry.restore) for name in entry.targets]
+        targets = self.targets(entry)
         self._refuse([text for target in targets for text in target.undo_problems()])
         report.changed = True
         report.names = [f"{target.name}/{name}" for target in targets for name in target.names()]
@@ -147,18 +171,22 @@ class Restore:
             return
         self._refuse([_CONNECTED.format(text) for text in blocking])
         self._undo(entry, targets)
-        report.kept = [f"{target.name}/{kept}" for target in targets for kept in target.kept()]
+        report.kept = self._kept_by(targets)
 
     def clean(self, report: Report, *, check: bool) -> None:
         for entry in self.journal.kept():
             if self.params["restore"] in (None, "", entry.restore):
-                targets = [self.target(name, entry.restore) for name in entry.targets]
+                targets = self.targets(entry)
                 report.changed = True
-                report.removed += [f"{target.name}/{kept}" for target in targets for kept in target.kept()]
+                report.removed += self._kept_by(targets)
                 if not check:
                     for target in targets:
                         target.drop_old()
                     self.journal.forget(entry)
+
+    @staticmethod
+    def _kept_by(targets: Sequence[Target]) -> list[str]:
+        return [f"{target.name}/{kept}" for target in targets for kept in target.kept()]
 
     def _undo(self, entry: Journalled, targets: Sequence[Target]) -> None:
         try:
@@ -209,6 +237,8 @@ class Restore:
             _gather(problems, lambda name=name: found.update({name: self._found(name, found_set)}))  # type: ignore[misc]
         plan = _Plan(manifest, measure(found_set.folder / manifests.NAME)[1], choice, opener, found)
         _gather(problems, lambda: self._leave_alone(plan))
+        for name in choice.redis:
+            _gather(problems, lambda name=name: self._found_redis(name, manifest))  # type: ignore[misc]
         for name, items in choice.items.items():
             if name in found:
                 problems += plans.problems(manifest.servers[name], items, found[name])
@@ -226,8 +256,15 @@ class Restore:
         neighbour(server.container)
         return server.look()
 
+    def _found_redis(self, name: str, manifest: Manifest) -> None:
+        side = self.redis(name, NOBODY, manifest.redis[name])
+        neighbour(side.target.container)
+        side.clients()
+
     def _leave_alone(self, plan: _Plan) -> None:
         """Databases that are that restore already."""
+        plan.same_redis += [name for name in plan.choice.redis if self._same_redis(plan, name)]
+        plan.choice.redis[:] = [name for name in plan.choice.redis if name not in plan.same_redis]
         for name in [name for name in plan.choice.items if name in plan.found]:
             items = plan.choice.items[name]
             target = PostgresTarget(self.servers[name], "", disconnect=False)
@@ -238,6 +275,15 @@ class Restore:
                 plan.choice.items[name] = left
             else:
                 del plan.choice.items[name]
+
+    def _same_redis(self, plan: _Plan, name: str) -> bool:
+        """Is the instance that restore already, and was it left alone since?"""
+        side = f"{REDIS}{name}"
+        last = next((entry for entry in reversed(self.journal.kept()) if side in entry.targets), None)
+        if last is None or last.direction != FORWARD or not last.marks.get(side):
+            return False
+        found = self.redis(name, last.restore, plan.manifest.redis[name])
+        return found.swapped() and found.mark(plan.sha256) == last.marks[side]
 
     @staticmethod
     def _wanted_roles(plan: _Plan, items: Sequence[Item], catalogs: Mapping[str, Any], description: Mapping[str, Any]) -> set[str] | None:
@@ -252,26 +298,31 @@ class Restore:
         report.restored, report.unchanged = plan.choice.all, plan.unchanged
         report.replaced = [item.label for item in plan.choice.all if item.target in plan.found[item.server].databases]
         report.roles = {name: roles for name, roles in plan.roles.items() if roles}
-        report.connected = [f"{name}/{text}" for name in plan.choice.items for text in self._clients(plan, name)]
+        report.redis, report.same_redis = list(plan.choice.redis), plan.same_redis
+        report.connected = self._clients(plan)
 
-    def _clients(self, plan: _Plan, name: str) -> list[str]:
-        return PostgresTarget(self.servers[name], "", disconnect=False).connected(plan.choice.items[name])
+    def _clients(self, plan: _Plan) -> list[str]:
+        """Who would be in the way of the swap."""
+        found = []
+        for name, items in plan.choice.items.items():
+            found += [f"{name}/{text}" for text in PostgresTarget(self.servers[name], "", disconnect=False).connected(items)]
+        for name in plan.choice.redis:
+            found += [f"{REDIS}{name}: {text}" for text in self.redis(name, NOBODY, plan.manifest.redis[name]).clients()]
+        return found
 
     def _blocking(self, plan: _Plan) -> list[str]:
-        return [] if self.params["disconnect"] else [f"{name}/{text}" for name in plan.choice.items for text in self._clients(plan, name)]
+        return [] if self.params["disconnect"] else self._clients(plan)
 
-    def _carry_out(self, plan: _Plan, restore: str, folder: Path) -> None:
+    def _carry_out(self, plan: _Plan, restore: str, folder: Path) -> list[Target]:
         """Copies first, all of them; then the swaps."""
-        mark = str(self.store.folder)
-        remove_left(mark)
-        targets = [PostgresTarget(self.servers[name], restore, disconnect=self.params["disconnect"]) for name in plan.choice.items]
-        for target in targets:
-            target.sweep()
+        servers = [PostgresTarget(self.servers[name], restore, disconnect=self.params["disconnect"]) for name in plan.choice.items]
+        instances = [self.redis(name, restore, plan.manifest.redis[name]) for name in plan.choice.redis]
+        self._sweep(servers, instances)
+        targets: list[Target] = [*servers, *instances]
+        entry = self._entry(plan, restore, targets)
         try:
-            for target in targets:
-                target.prepare(plan.choice.items[target.name], self._material(plan, target.name, folder, mark))
+            self._prepare(plan, servers, instances, folder)
             self._refuse([_CONNECTED.format(text) for text in self._blocking(plan)])
-            entry = Journalled(restore, plan.manifest.id, [target.name for target in targets], FORWARD, now().isoformat(timespec="milliseconds"))
             self.progress.begin("swap", "putting the copies into use")
             swap_all.forward_or_back(self.journal, entry, targets, ERRORS)
             self.progress.end("swap", "the copies are in use")
@@ -282,6 +333,31 @@ class Restore:
         except BaseException:  # refused at last, or asked to end: nothing of it is left
             self._discard(plan, targets)
             raise
+        if instances:
+            self.journal.keep(dataclasses.replace(entry, marks={instance.name: instance.mark(plan.sha256) for instance in instances}))
+        return targets
+
+    def _sweep(self, servers: Sequence[PostgresTarget], instances: Sequence[RedisSide]) -> None:
+        """Remove what runs that were killed have left."""
+        remove_left(str(self.store.folder))
+        for server in servers:
+            server.sweep()
+        for instance in instances:
+            instance.target.sweep([entry.restore for entry in self.journal.kept()])
+
+    def _prepare(self, plan: _Plan, servers: Sequence[PostgresTarget], instances: Sequence[RedisSide], folder: Path) -> None:
+        """Make all copies, and prove them."""
+        for server in servers:
+            server.prepare(plan.choice.items[server.name], self._material(plan, server.name, folder, str(self.store.folder)))
+        for instance in instances:
+            self.progress.begin(instance.name, "making its copy")
+            instance.prepare(folder / staging.plain_path(plan.manifest.file(plan.manifest.redis[instance.instance].path)))
+            self.progress.end(instance.name, "its copy is what the set says")
+
+    @staticmethod
+    def _entry(plan: _Plan, restore: str, targets: Sequence[Target]) -> Journalled:
+        redis = {name: dataclasses.asdict(plan.manifest.redis[name]) for name in plan.choice.redis}
+        return Journalled(restore, plan.manifest.id, [target.name for target in targets], FORWARD, now().isoformat(timespec="milliseconds"), redis)
 
     def _material(self, plan: _Plan, name: str, folder: Path, mark: str) -> Material:
         server = self.servers[name]
@@ -290,15 +366,16 @@ class Restore:
             plan.manifest.id, plan.sha256, plan.manifest.servers[name], plan.descriptions[name], plan.catalogs[name], plan.roles[name], plan.found[name], loader
         )
 
-    def _discard(self, plan: _Plan, targets: Sequence[PostgresTarget]) -> list[str]:
+    def _discard(self, plan: _Plan, targets: Sequence[Target]) -> list[str]:
         """Remove what was made in vain; what could not be removed, in words."""
         texts: list[str] = []
         for target in targets:
             try:
                 target.discard()
-                with target.server.control.cursor() as cursor:
-                    left = drop(cursor, plan.roles[target.name])
-                texts += [f"the role {role} was made on {target.name} and is in use now" for role in left]
+                if isinstance(target, PostgresTarget):
+                    with target.server.control.cursor() as cursor:
+                        left = drop(cursor, plan.roles[target.name])
+                    texts += [f"the role {role} was made on {target.name} and is in use now" for role in left]
             except ERRORS as error:
                 texts.append(f"its copies on {target.name} could not be removed ({' '.join(str(error).split())}): the next restore does it")
         return texts
@@ -336,6 +413,7 @@ class _Plan:
     opener: Opener
     found: dict[str, Found]
     unchanged: list[Item] = field(default_factory=list)
+    same_redis: list[str] = field(default_factory=list)
     descriptions: dict[str, Any] = field(default_factory=dict)
     catalogs: dict[str, Any] = field(default_factory=dict)
     roles: dict[str, list[str]] = field(default_factory=dict)

@@ -122,6 +122,26 @@ options:
         description: Name of its container on the managed host.
         type: str
         required: true
+      login_host:
+        description: Host on which it listens, seen from the managed host.
+        type: str
+        default: 127.0.0.1
+      login_port:
+        description: Port on which it listens.
+        type: int
+        default: 6379
+      login_user:
+        description: The administrator.
+        type: str
+        required: true
+      login_password:
+        description: Password of the administrator.
+        type: str
+        required: true
+      connect_timeout:
+        description: Seconds to wait for a connection.
+        type: int
+        default: 10
   disconnect:
     description: Disconnect clients that are in the way of the swap.
     type: bool
@@ -143,7 +163,7 @@ options:
     type: path
     default: ""
 requirements:
-  - psycopg2 on the managed host
+  - psycopg2 and redis on the managed host
   - docker client and age on the managed host
 """
 
@@ -165,6 +185,11 @@ EXAMPLES = r"""
     redis:
       - name: main
         container: nexanest-redis
+        login_host: 127.0.0.1
+        login_port: 6379
+        login_user: nexanest
+        login_password: "{{ redis_password }}"
+        connect_timeout: 10
     state_dir: /srv/nexanest/state
     state: restored
     disconnect: true
@@ -210,7 +235,7 @@ set:
   type: str
   sample: "20250531_123456"
 databases:
-  description: The databases of this restore.
+  description: The databases and Redis instances of this restore.
   returned: always
   type: list
   elements: dict
@@ -224,7 +249,7 @@ databases:
       type: str
       sample: replace
     rows:
-      description: Rows of all its tables in the set.
+      description: Rows of all its tables in the set, of a database that is restored.
       type: int
       sample: 120000
     bytes:
@@ -273,6 +298,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff
+from ansible_collections.nexanest.database.plugins.module_utils._redis import REDIS_LOGIN_ARGUMENTS
 from ansible_collections.nexanest.database.plugins.module_utils._restore_run import ERRORS, Failed, Refused, Report, Restore, opened
 from ansible_collections.nexanest.database.plugins.module_utils._restore_swap_all import TakenBack, Unfinished
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
@@ -287,7 +313,7 @@ SERVER_ARGUMENTS: dict[str, Any] = {
     "login_db": {"type": "str", "default": "postgres"},
     "connect_timeout": {"type": "int", "default": 10},
 }
-REDIS_ARGUMENTS: dict[str, Any] = {"name": {"type": "str", "required": True}, "container": {"type": "str", "required": True}}
+REDIS_ARGUMENTS: dict[str, Any] = {"name": {"type": "str", "required": True}, "container": {"type": "str", "required": True}, **REDIS_LOGIN_ARGUMENTS}
 ARGUMENTS: dict[str, Any] = {
     "backup_dir": {"type": "path", "required": True},
     "set": {"type": "str"},
@@ -325,6 +351,7 @@ def result(report: Report) -> dict[str, Any]:
         Change("database", item.label, {"restored from": "something else"} if item.label in report.replaced else None, _after(report, item))
         for item in report.restored
     ]
+    changes += [Change("redis", name, {"restored from": "something else"}, {"restored from": report.set}) for name in report.redis]
     changes += [Change("role", f"{server}/{name}", None, {"restored from": report.set}) for server, names in report.roles.items() for name in names]
     changes += [Change("database", name, {"restored from": report.set}, {"restored from": "what it was before"}) for name in report.names]
     changes += [Change("database", name, {"kept": "yes"}, None) for name in report.removed]
@@ -351,6 +378,8 @@ def _databases(report: Report) -> list[dict[str, Any]]:
     found = [(item, "replace" if item.label in report.replaced else "create") for item in report.restored]
     found += [(item, "unchanged") for item in report.unchanged]
     rows: list[dict[str, Any]] = [{"name": item.label, "action": action, "rows": item.database.rows, "bytes": item.database.bytes} for item, action in found]
+    rows += [{"name": f"redis/{name}", "action": "replace"} for name in report.redis]
+    rows += [{"name": f"redis/{name}", "action": "unchanged"} for name in report.same_redis]
     return rows + [{"name": name, "action": "undo"} for name in report.names]
 
 

@@ -49,7 +49,7 @@ class Pair:
     def run(self) -> Iterator[tuple[Restore, list[Any]]]:
         run = Restore({"disconnect": False, "progress_file": "", "redis": [], **self.restorer.arguments()})
         with contextlib.closing(run):
-            yield run, [run.target(name, self.entry.restore) for name in NAMES]
+            yield run, [run.target(name, self.entry) for name in NAMES]
 
     def forward(self) -> None:
         with self.run() as (_run, targets):
@@ -63,7 +63,7 @@ class Pair:
         with self.run() as (run, _targets):
             entry = self.journal.open()
             if entry is not None:
-                swap_all.recover(self.journal, entry, lambda name: run.target(name, entry.restore), ERRORS, undo=undo)
+                swap_all.recover(self.journal, entry, lambda name: run.target(name, entry), ERRORS, undo=undo)
 
 
 @pytest.fixture(scope="module")
