@@ -54,6 +54,7 @@ class PostgresTarget:
     def __init__(self, server: Server, restore: str, *, disconnect: bool) -> None:
         self.server, self.restore, self.disconnect = server, restore, disconnect
         self.name = server.name
+        self._made_roles: list[str] = []
 
     def connected(self, items: Sequence[Item]) -> list[str]:
         """Clients that a swap would meet."""
@@ -77,6 +78,7 @@ class PostgresTarget:
         ledger.create(self.server.control)
         with self.server.control.cursor() as cursor:
             roles.create(cursor, material.description, material.roles)
+        self._made_roles = list(material.roles)
         for item in items:
             material.loader.progress.begin(item.label, "restoring beside the live one")
             try:
@@ -86,11 +88,17 @@ class PostgresTarget:
             material.loader.progress.end(item.label, "restored beside the live one and found equal")
 
     def discard(self) -> None:
-        """Remove the copies that never were in use."""
+        """Remove the copies that never were in use, and the roles that this very run made for them."""
         self.server.alive()
         for row in self._rows(ledger.SIDE):
             self._drop(row.side, row.side_oid)
             self._forget(row)
+        if self._made_roles:
+            with self.server.control.cursor() as cursor:
+                left = roles.drop(cursor, self._made_roles)
+            self._made_roles = []
+            if left:
+                raise TargetError(f"the roles {', '.join(left)} were made for it and are in use now")
 
     def sweep(self) -> list[str]:
         """Remove what restores that were killed have left of copies; their names."""

@@ -299,7 +299,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff
 from ansible_collections.nexanest.database.plugins.module_utils._redis import REDIS_LOGIN_ARGUMENTS
-from ansible_collections.nexanest.database.plugins.module_utils._restore_run import ERRORS, Failed, Refused, Report, Restore, opened
+from ansible_collections.nexanest.database.plugins.module_utils._restore_look import Refused
+from ansible_collections.nexanest.database.plugins.module_utils._restore_parties import ERRORS, one_line
+from ansible_collections.nexanest.database.plugins.module_utils._restore_run import Failed, Report, Restore, opened
 from ansible_collections.nexanest.database.plugins.module_utils._restore_swap_all import TakenBack, Unfinished
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 
@@ -396,7 +398,7 @@ def main() -> None:
     except Unfinished as error:
         module.fail_json(msg=str(error), **result(report))
     except FAILURES as error:
-        module.fail_json(msg=f"the restore failed, and what is in use is what it was before: {' '.join(str(error).split())}", **result(report))
+        module.fail_json(msg=f"the restore failed, and what is in use is what it was before: {one_line(error)}", **result(report))
     module.exit_json(**result(report))
 
 

@@ -24,7 +24,7 @@ from servers import Server, postgres_server
 from ansible_collections.nexanest.database.plugins.module_utils import _connection
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_swap_all as swap_all
 from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import FORWARD, Entry, Journal
-from ansible_collections.nexanest.database.plugins.module_utils._restore_run import ERRORS, Restore
+from ansible_collections.nexanest.database.plugins.module_utils._restore_parties import ERRORS, Parties
 
 NAMES = ("a", "b")
 
@@ -46,24 +46,23 @@ class Pair:
         return [server.query("SELECT word FROM t", database="one")[0][0] for server in self.servers.values()]
 
     @contextlib.contextmanager
-    def run(self) -> Iterator[tuple[Restore, list[Any]]]:
-        run = Restore({"disconnect": False, "progress_file": "", "redis": [], **self.restorer.arguments()})
-        with contextlib.closing(run):
-            yield run, [run.target(name, self.entry) for name in NAMES]
+    def parties(self) -> Iterator[tuple[Parties, list[Any]]]:
+        with contextlib.closing(Parties({"disconnect": False, "redis": [], **self.restorer.arguments()})) as parties:
+            yield parties, parties.targets(self.entry)
 
     def forward(self) -> None:
-        with self.run() as (_run, targets):
+        with self.parties() as (_parties, targets):
             swap_all.forward_or_back(self.journal, self.entry, targets, ERRORS)
 
     def backward(self) -> None:
-        with self.run() as (_run, targets):
+        with self.parties() as (_parties, targets):
             swap_all.backward(self.journal, self.entry, targets)
 
     def recover(self, *, undo: bool) -> None:
-        with self.run() as (run, _targets):
+        with self.parties() as (parties, _targets):
             entry = self.journal.open()
             if entry is not None:
-                swap_all.recover(self.journal, entry, lambda name: run.target(name, entry), ERRORS, undo=undo)
+                swap_all.recover(self.journal, entry, lambda name: parties.target(name, entry), ERRORS, undo=undo)
 
 
 @pytest.fixture(scope="module")

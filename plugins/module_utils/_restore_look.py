@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at the set and at everybody it is about, before anything is touched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_plan as plans
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_staging as staging
+from ansible_collections.nexanest.database.plugins.module_utils._age import Age
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Opener
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Manifest
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
+from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import neighbour
+from ansible_collections.nexanest.database.plugins.module_utils._progress import megabytes
+from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import FORWARD, Journal
+from ansible_collections.nexanest.database.plugins.module_utils._restore_parties import ERRORS, Parties, one_line
+from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Choice, Found, Item
+from ansible_collections.nexanest.database.plugins.module_utils._restore_redis_side import PREFIX
+from ansible_collections.nexanest.database.plugins.module_utils._stream import measure
+
+
+class Refused(Exception):
+    """Nothing was changed; problems: all of what is wrong."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(problems))
+
+
+@dataclass
+class Plan:
+    """What was found out. sha256: of the manifest; unchanged, same_redis: what is that restore already and is left alone; roles: to make, by server."""
+
+    manifest: Manifest
+    sha256: str
+    choice: Choice
+    opener: Opener
+    found: dict[str, Found] = field(default_factory=dict)
+    unchanged: list[Item] = field(default_factory=list)
+    same_redis: list[str] = field(default_factory=list)
+    descriptions: dict[str, Any] = field(default_factory=dict)
+    catalogs: dict[str, Any] = field(default_factory=dict)
+    roles: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        return not self.choice.all and not self.choice.redis
+
+
+def refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise Refused(problems)
+
+
+def look(params: Mapping[str, Any], parties: Parties, journal: Journal, folder: Path) -> Plan:
+    """Ask everything and everybody; descriptions of the set are put into the folder. Refused with all problems at once."""
+    plan, problems = _chosen(params, parties)
+    problems += staging.take(plan.opener, staging.descriptions(plan.manifest, plan.choice), folder)
+    for name in plan.choice.items:
+        _gather(problems, lambda name=name: plan.found.update({name: parties.found(name)}))  # type: ignore[misc]
+    for name in plan.choice.redis:
+        _gather(problems, lambda name=name: _look_at_redis(plan, parties, name))  # type: ignore[misc]
+    if not problems:
+        _gather(problems, lambda: _leave_alone(plan, parties, journal))
+    for name, items in plan.choice.items.items():
+        if name in plan.found:
+            problems += plans.problems(plan.manifest.servers[name], items, plan.found[name])
+    problems += _room(folder, staging.needed_bytes(staging.dumps(plan.manifest, plan.choice)))
+    refuse(problems)
+    for name, items in plan.choice.items.items():
+        plan.descriptions[name] = staging.document(folder, plan.manifest.servers[name].description)
+        plan.catalogs[name] = {item.database.name: staging.document(folder, item.database.catalog) for item in items}
+        plan.roles[name] = plans.missing_roles(plan.descriptions[name], plan.found[name].roles, _wanted_roles(plan, name))
+    return plan
+
+
+def _chosen(params: Mapping[str, Any], parties: Parties) -> tuple[Plan, list[str]]:
+    """What of the set is meant. Refused where that cannot be told, or the set not be opened."""
+    name = Path(params["set"])
+    entry = Store(name.resolve().parent if name.is_absolute() else Path(params["backup_dir"])).entry(name.name)
+    if entry.manifest is None:
+        raise Refused([entry.problem])
+    manifest = entry.manifest
+    choice, problems = plans.choose(manifest, params["databases"], params["as"] or "", servers=parties.servers, redis=parties.instances)
+    refuse([*problems, *staging.missing(manifest, choice), *_key_problems(manifest, params["identities"])])
+    opener = Opener(entry.folder, tuple(params["identities"]) if manifest.encryption.method != "none" else ())
+    return Plan(manifest, measure(entry.folder / manifests.NAME)[1], choice, opener), []
+
+
+def _key_problems(manifest: Manifest, identities: Sequence[str]) -> list[str]:
+    if manifest.encryption.method == "none":
+        return []
+    if not identities:
+        return [f"the set is encrypted: give the private key of one of its recipients in identities ({', '.join(manifest.encryption.recipients)})"]
+    return [] if Age.available() else ["the program age is missing on the managed host: run site.yml, which installs it (Debian's package age)"]
+
+
+def _look_at_redis(plan: Plan, parties: Parties, name: str) -> None:
+    side = parties.redis(name, plan.manifest.redis[name])
+    neighbour(side.target.container)
+    side.clients()
+
+
+def _leave_alone(plan: Plan, parties: Parties, journal: Journal) -> None:
+    """What is that restore already, and was not written to since, is not restored again."""
+    plan.same_redis += [name for name in plan.choice.redis if _same_redis(plan, parties, journal, name)]
+    plan.choice.redis[:] = [name for name in plan.choice.redis if name not in plan.same_redis]
+    for name, items in list(plan.choice.items.items()):
+        target = parties.postgres(name)
+        same = [item for item in items if target.unchanged(item, plan.sha256)]
+        plan.unchanged += same
+        plan.choice.items[name] = [item for item in items if item not in same]
+        if not plan.choice.items[name]:
+            del plan.choice.items[name]
+
+
+def _same_redis(plan: Plan, parties: Parties, journal: Journal, name: str) -> bool:
+    side = f"{PREFIX}{name}"
+    last = next((entry for entry in reversed(journal.kept()) if side in entry.targets), None)
+    if last is None or last.direction != FORWARD or not last.marks.get(side):
+        return False
+    found = parties.redis(name, plan.manifest.redis[name], last.restore)
+    return found.swapped() and found.mark(plan.sha256) == last.marks[side]
+
+
+def _wanted_roles(plan: Plan, name: str) -> set[str] | None:
+    """Names that could be roles'; None: all of the set."""
+    items, description = plan.choice.items[name], plan.descriptions[name]
+    if plan.choice.whole or plans.needs_every_role(items):
+        return None
+    of_databases = [[item.database.owner, [grant.grantee for grant in item.database.acl or ()]] for item in items]
+    of_settings = [role for item in items for role, _texts in plans.settings_of(description, item.database.name)]
+    return plans.mentioned([*plan.catalogs[name].values(), *of_databases, of_settings])
+
+
+def _room(folder: Path, needed: int) -> list[str]:
+    free = shutil.disk_usage(folder).free
+    if free >= needed + plans.FLOOR:
+        return []
+    return [f"{folder.parent} has {megabytes(free)} MB free, and the opened files of the set need {megabytes(needed)} MB: make room"]
+
+
+def _gather(problems: list[str], work: Callable[[], None]) -> None:
+    try:
+        work()
+    except ERRORS as error:
+        problems.append(one_line(error))
