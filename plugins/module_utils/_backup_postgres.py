@@ -95,7 +95,7 @@ def dump(source: Source, workshop: Workshop, names: Sequence[str]) -> tuple[Dump
     waiting: list[list[Future[File]]] = []
     files: list[File] = []
     with password_file(workshop.plain, source.neighbour, (source.login["login_user"], source.login["login_password"])) as keys:
-        server = _collect(failures, lambda: _describe(source, workshop, keys))
+        server = _collect(failures, lambda: _describe(source, workshop, keys, names))
         for name in names:
             found = _collect(failures, lambda name=name: _Dump(source, workshop, keys, name).run())  # type: ignore[misc]
             if found is not None:
@@ -191,11 +191,11 @@ class _Dump:
             return False
 
 
-def _describe(source: Source, workshop: Workshop, keys: Path) -> Server:
+def _describe(source: Source, workshop: Workshop, keys: Path, names: Sequence[str]) -> Server:
     """Roles and settings, as SQL and as data, plain so far."""
     try:
         with _session(source, facts.MAINTENANCE) as session:
-            server = facts.server(session, source.kind, source.name)
+            server = dataclasses.replace(facts.server(session, source.kind, source.name), timescaledb_license=_license(source, names))
             described = facts.description(session)
         folder = workshop.plain / source.name
         make_folder(folder)
@@ -206,6 +206,17 @@ def _describe(source: Source, workshop: Workshop, keys: Path) -> Server:
     except _ERRORS as error:
         raise DumpFailed(f"{source.name}: its roles: {' '.join(str(error).split())}") from error
     return server
+
+
+def _license(source: Source, names: Sequence[str]) -> str | None:
+    """TimescaleDB's edition as it is set, which only a database with the extension knows where the configuration has none."""
+    for name in names:
+        with contextlib.suppress(ServerUnreachable), _session(source, name) as session, session.cursor() as cursor:  # its own dump says why
+            cursor.execute("SELECT current_setting('timescaledb.license', true)")
+            ((licence,),) = cursor.fetchall()
+            if licence:
+                return str(licence)
+    return None
 
 
 def _collect(failures: list[str], work: Callable[[], Any]) -> Any:

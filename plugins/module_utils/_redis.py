@@ -72,6 +72,16 @@ class RedisServer:
         """Numbers of the logical databases that hold keys."""
         return frozenset(int(name[2:]) for name in self._ask("INFO", "keyspace") if re.fullmatch(r"db\d+", str(name)))
 
+    def section(self, name: str) -> dict[str, str]:
+        """One section of INFO."""
+        return {str(key): str(value) for key, value in self._ask("INFO", name).items()}
+
+    def clients(self) -> list[str]:
+        """Who is connected, apart from this session and the health check: user and address."""
+        own = str(self._ask("CLIENT ID"))
+        found = [client for client in self._ask("CLIENT LIST") if str(client["id"]) != own and client.get("user") != "health"]
+        return sorted(f"{client.get('user', '')} {client['addr']}" for client in found)
+
     def set(self, settings: Mapping[str, str]) -> None:
         """All or nothing."""
         pairs = [item for pair in settings.items() for item in pair]

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import secrets
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -81,10 +82,10 @@ class RedisServer:
         login = {"login_port": self.port, "login_user": "converge", "login_password": self.passwords["converge"]}
         return {**login, "acl": self.acl, "connect_timeout": 5, **more}
 
-    def client(self, user: str | None, password: str | None = None) -> Any:
+    def client(self, user: str | None, password: str | None = None, db: int = 0) -> Any:
         """A client without retries; None is an unauthenticated one."""
         known = None if user is None else password or self.passwords[user]
-        return redis.Redis(port=self.port, username=user, password=known, decode_responses=True, socket_timeout=10, retry=None)
+        return redis.Redis(port=self.port, db=db, username=user, password=known, decode_responses=True, socket_timeout=10, retry=None)
 
     def write(self, configuration: str = APPEND_ONLY) -> None:
         """Write the files, as the role does: a new file renamed over the old one."""
@@ -127,7 +128,7 @@ def redis_server(
     server.write(configuration)
     docker(
         "run", "--detach", "--init", "--name", name, "--label", LABEL, "--user", "999:999", "--read-only", "--cap-drop", "ALL",
-        "--security-opt", "no-new-privileges", "--restart", "unless-stopped", "--memory", "256m", "--publish", "127.0.0.1::6379",
+        "--security-opt", "no-new-privileges", "--restart", "unless-stopped", "--memory", "256m", "--publish", f"127.0.0.1:{free_port()}:6379",
         "--mount", f"type=bind,source={folder},target=/etc/nexanest,readonly", *(["--volume", f"{volume}:/data"] if volume else []),
         redis_image(), "sh", "/etc/nexanest/start-redis",
     )  # fmt: skip
@@ -137,6 +138,13 @@ def redis_server(
     finally:
         docker("rm", "--force", "--volumes", name)
         shutil.rmtree(folder)
+
+
+def free_port() -> int:
+    """One that stays the same when the container starts again."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def docker(*argv: str) -> str:

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load a dump into an empty database, with pg_restore of the server's own image."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
+from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import WORK, Bulk, BulkError, Neighbour, password_file
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
+
+_FINISHED = re.compile(r"finished item (\d+) ")
+# With --exit-on-error there is none; a number of them with a good exit code would be a success that is none.
+_ERRORS = re.compile(r"errors ignored on restore|pg_restore: error:")
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Dumps of one server that lie in `folder` in plain. login: of the administrator; mark: of the tools' containers."""
+
+    neighbour: Neighbour
+    login: Mapping[str, Any]
+    folder: Path
+    progress: Progress
+    mark: str
+    jobs: int
+
+    def load(self, source: str, side: str, label: str) -> None:
+        """All of a dump. source: the database's name in the set."""
+        self._run(source, side, label, ["--jobs", str(self.jobs)])
+
+    def load_timescale(self, source: str, side: str, label: str, schema: str) -> None:
+        """Its own rows before all others. schema: of the extension, which is there."""
+        listed = self._list(source)
+        own = [line for line in listed if timescale.OWN_DATA.match(line)]
+        # The schema was made for the extension; everything else of it (its rights, its comment) is in the dump.
+        made = re.compile(rf"^\d+; 2615 \d+ SCHEMA - {re.escape(schema)} ")
+        lists = {
+            "before": [line for line in listed if not made.match(line)],
+            "own": own,
+            "rows": [line for line in listed if line not in set(own)],
+        }
+        for name, lines in lists.items():
+            (self.folder / f"{self._folder(source)}.{name}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        parallel = ["--jobs", str(self.jobs)]
+        self._run(source, side, label, ["--section=pre-data", *self._use(source, "before")])
+        if own:
+            self._run(source, side, label, ["--section=data", *self._use(source, "own")])
+        self._run(source, side, label, ["--section=data", *self._use(source, "rows"), *parallel])
+        self._run(source, side, label, ["--section=post-data", *parallel])
+
+    def _use(self, source: str, name: str) -> list[str]:
+        return ["--use-list", f"{WORK}/{self._folder(source)}.{name}"]
+
+    def _list(self, source: str) -> list[str]:
+        return self._bulk(None).run(["pg_restore", "--list", f"{WORK}/{self._folder(source)}"]).splitlines()
+
+    def _run(self, source: str, side: str, label: str, options: Sequence[str]) -> None:
+        errors: list[str] = []
+        with password_file(self.folder, self.neighbour, (self.login["login_user"], self.login["login_password"])) as keys:
+            argv = [
+                *("pg_restore", "--format=directory", "--exit-on-error", "--verbose", "--no-password"),
+                *("--host", self.neighbour.address, "--username", str(self.login["login_user"]), "--dbname", side, *options),
+                f"{WORK}/{self._folder(source)}",
+            ]
+            self._bulk(keys).run(argv, heard=self._listener(source, label, errors), watch=self.progress.heartbeat)
+        if errors:
+            raise BulkError(f"pg_restore failed: {errors[0]}")
+
+    def _bulk(self, keys: Path | None) -> Bulk:
+        return Bulk(self.neighbour.image, self.mark, self.folder, self.neighbour if keys else None, keys, read_only=True)
+
+    def _listener(self, source: str, label: str, errors: list[str]) -> Callable[[str], None]:
+        """Of what has ended, its file's size counts."""
+        folder = self.folder / self._folder(source)
+        sizes = {path.name.partition(".")[0]: path.stat().st_size for path in folder.iterdir()}
+        total = sum(sizes.values())
+        done = [0]
+
+        def hear(line: str) -> None:
+            if _ERRORS.search(line):
+                errors.append(line)
+            found = _FINISHED.search(line)
+            if found and found[1] in sizes:
+                done[0] += sizes[found[1]]
+                self.progress.step(label, done[0], total)
+
+        return hear
+
+    @staticmethod
+    def _folder(source: str) -> str:
+        return quote(source, safe="")
+
+
+def extension_schema(catalog: Sequence[Sequence[Any]], name: str) -> tuple[str, str]:
+    """Schema of an extension in a catalog of the set, and who owns that schema."""
+    found = {(kind, title): properties for kind, title, properties in catalog}
+    schema = str(found.get(("extension", name), {}).get("schema", "public"))
+    with contextlib.suppress(KeyError):
+        return schema, str(found["schema", schema]["owner"])
+    return schema, ""

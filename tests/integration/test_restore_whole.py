@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One set over PostgreSQL and Redis: one command brings all of it back, one takes it back again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from modules import run_module
+from redis_servers import RedisServer, redis_server
+from restoring import Restorer
+from servers import Server, postgres_server
+
+from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import Journal
+from ansible_collections.nexanest.database.plugins.module_utils._restore_run import Restore
+
+
+@dataclass
+class Stack:
+    """Two services whose data say "new" in the set, and "old" in use."""
+
+    postgres: Server
+    redis: RedisServer
+    restorer: Restorer
+    set: str
+
+    def words(self) -> tuple[str, str]:
+        return self.postgres.query("SELECT word FROM t", database="one")[0][0], str(self.redis.client("boss").get("word"))
+
+    def set_words(self, word: str) -> None:
+        self.postgres.query("UPDATE t SET word = %s", word, database="one")
+        client = self.redis.client("boss")
+        client.set("word", word)
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("whole")
+    with postgres_server(prefix="rw") as postgres, redis_server(folder / "conf") as redis:
+        postgres.query("CREATE DATABASE one")
+        postgres.query("CREATE TABLE t (word text); INSERT INTO t VALUES ('')", database="one")
+        more = {"login_db": "postgres", "connect_timeout": 10}
+        server = {"name": "postgres", "container": postgres.container, **postgres.login, **more}
+        login = {"login_host": "127.0.0.1", "login_user": "boss", "login_password": redis.passwords["boss"], "connect_timeout": 10}
+        instance = {"name": "main", "container": redis.container, "login_port": redis.port, **login}
+        found = Stack(postgres, redis, Restorer(postgres, folder / "backups", folder / "state", more={"servers": [server], "redis": [instance]}), "")
+        found.set_words("new")
+        source = {"name": "main", "container": redis.container, "login_user": "backup", "login_password": redis.passwords["backup"]}
+        made = run_module(
+            "backup_set",
+            {
+                "backup_dir": str(folder / "backups"),
+                "stack": "t",
+                "servers": [{"kind": "postgresql", **server}],
+                "redis": [source],
+                "encrypt": False,
+            },
+        )
+        assert not made["failed"], made
+        found.set = made["set"]["id"]
+        found.set_words("old")
+        yield found
+
+
+def test_the_whole_stack_comes_back_and_is_undone(stack: Stack) -> None:
+    predicted = stack.restorer.run(set=stack.set, check=True, disconnect=True)
+    assert not predicted["failed"], predicted
+    assert stack.words() == ("old", "old")
+    result = stack.restorer.restored(stack.set, disconnect=True)
+    assert (result["databases"], result["diff"]) == (predicted["databases"], predicted["diff"])
+    assert [row["name"] for row in result["databases"]] == ["postgres/one", "redis/main"]
+    assert stack.words() == ("new", "new")
+    assert not stack.restorer.restored(stack.set, disconnect=True)["changed"]
+    stack.restorer.undone(disconnect=True)
+    assert stack.words() == ("old", "old")
+    assert len(stack.restorer.cleaned()["removed"]) == 2
+    assert stack.words() == ("old", "old")
+
+
+def test_one_that_was_cut_off_between_postgres_and_redis_is_finished_or_undone(stack: Stack) -> None:
+    for undo in (False, True):
+        stack.set_words("old")
+        cut_off(stack)
+        assert stack.words() == ("new", "old")
+        result = stack.restorer.run(state="undone", disconnect=True) if undo else stack.restorer.run(set=stack.set, disconnect=True)
+        assert not result["failed"], result
+        assert "had been cut off" in result["notes"][0]
+        assert stack.words() == (("old", "old") if undo else ("new", "new"))
+        assert Journal(stack.restorer.state).open() is None
+    stack.restorer.cleaned()
+
+
+def test_clients_of_redis_stop_the_swap(stack: Stack) -> None:
+    stack.set_words("old")
+    client = stack.redis.client("boss")
+    client.get("word")
+    assert "a client is connected to redis/main" in stack.restorer.refused(stack.set)
+    client.close()
+    assert stack.words() == ("old", "old")
+
+
+def cut_off(stack: Stack) -> None:
+    """What a run leaves that dies when the first of two targets is swapped."""
+
+    class Died(Exception):
+        pass
+
+    def die(_self: Any) -> None:
+        raise Died
+
+    from ansible_collections.nexanest.database.plugins.module_utils import _restore_run
+    from ansible_collections.nexanest.database.plugins.module_utils._restore_redis_side import RedisSide
+
+    params = {"state": "restored", "disconnect": True, "progress_file": "", "databases": [], "as": None, "jobs": 2, **stack.restorer.arguments(set=stack.set)}
+    report = _restore_run.Report()
+    swap, discard = RedisSide.swap, _restore_run.Restore._discard
+    RedisSide.swap, _restore_run.Restore._discard = die, lambda *_arguments: []  # type: ignore[method-assign, assignment]
+    try:
+        with contextlib.suppress(Died), _restore_run.opened(params) as run:
+            assert isinstance(run, Restore)
+            run.restore(report, check=False)
+    finally:
+        RedisSide.swap, _restore_run.Restore._discard = swap, discard  # type: ignore[method-assign]

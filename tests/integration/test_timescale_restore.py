@@ -1,0 +1,81 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""TimescaleDB comes back with its chunks, aggregates and jobs, on both editions, and nothing eats the copy meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backups import new_key, recipient_of
+from modules import run_module
+from restoring import Restorer, picture
+from servers import Server
+from timescale import Market, market, timescale_server
+
+# Those that the extension makes itself begin when it is made.
+JOBS = "SELECT to_jsonb(j) - CASE WHEN id < 1000 THEN 'initial_start' ELSE '' END FROM _timescaledb_config.bgw_job j ORDER BY id"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with timescale_server() as found:
+        yield found
+
+
+@pytest.fixture
+def restorer(server: Server, tmp_path: Path) -> Restorer:
+    key = new_key(tmp_path)
+    return Restorer(server, tmp_path / "backups", tmp_path / "state", key.read_text(encoding="utf-8"), name="timescaledb")
+
+
+def backup(restorer: Restorer) -> str:
+    source = {"name": "timescaledb", "kind": "timescaledb", "container": restorer.server.container, **restorer.server.login}
+    recipient = recipient_of(restorer.backups.parent / "backup.key")
+    result = run_module("backup_set", {"backup_dir": str(restorer.backups), "stack": "t", "servers": [source], "recipients": [recipient]})
+    assert not result["failed"], result
+    return str(result["set"]["id"])
+
+
+def shown(one: Market) -> dict[str, Any]:
+    return {**picture(one.server, one.database), **{f"job {row[0]['id']}": row[0] for row in one.query(JOBS)}}
+
+
+def test_hypertables_aggregates_and_jobs_come_back_equal(server: Server, restorer: Restorer) -> None:
+    one = market(server, "market")
+    one.converge()
+    one.fill(20_000)
+    one.refresh()
+    name, before = backup(restorer), shown(one)
+    one.query("SELECT drop_chunks('market.ticks', now() - interval '20 days')")
+    one.fill(500, days=3)
+    result = restorer.restored(name)
+    assert result["changed"]
+    assert shown(one) == before
+    assert one.differences() == {}
+    one.fill(3000, days=40)
+    one.refresh()
+    assert one.differences() == {}
+    assert not one.converge()["changed"]
+    server.query("DROP DATABASE market WITH (FORCE)")
+
+
+@pytest.mark.native
+def test_retention_does_not_eat_a_copy_and_goes_on_in_a_restored_database(server: Server, restorer: Restorer) -> None:
+    one = market(server, "eaten")
+    one.query("SELECT create_hypertable('market.ticks', by_range('time', interval '1 day'))")
+    one.fill(2000)
+    one.query("SELECT _timescaledb_functions.stop_background_workers()")
+    one.query("SELECT add_retention_policy('market.ticks', interval '10 days', schedule_interval => interval '1 second')")
+    name = backup(restorer)
+    assert one.query("SELECT count(*) FROM market.ticks") == [(2000,)]
+    restorer.restored(name, databases=["eaten"], disconnect=True)
+    deadline = time.monotonic() + 120
+    while one.query("SELECT count(*) FROM market.ticks")[0][0] > 500:
+        assert time.monotonic() < deadline, "the job did not go on"
+        time.sleep(1)
+    server.query("DROP DATABASE eaten WITH (FORCE)")
