@@ -83,7 +83,9 @@ def _schema(cursor: Any, aggregate: Aggregate, owner: str) -> None:
 def _queries(cursor: Any, database: Database, hypertable: Hypertable, state: State) -> None:
     """Each as a temporary view, as the owner, so that those made from it are judged too. The caller rolls back."""
     owner = name(state.tables[hypertable.name].owner)
-    cursor.execute(Statement("GRANT TEMPORARY ON DATABASE {} TO {}", (name(database.name), owner)).compose(sql))
+    cursor.execute("SELECT has_database_privilege(%s, current_database(), 'TEMPORARY')", [state.tables[hypertable.name].owner])
+    if not cursor.fetchone()[0]:
+        cursor.execute(Statement("GRANT TEMPORARY ON DATABASE {} TO {}", (name(database.name), owner)).compose(sql))
     cursor.execute(Statement("SET LOCAL ROLE {}", (owner,)).compose(sql))
     cursor.execute(Statement("SET LOCAL search_path = {}, pg_temp", (name(state.extension_schema),)).compose(sql))
     sources = {hypertable.name: Source(relation(hypertable.name), hypertable.time_column, state.extension_schema)}

@@ -196,8 +196,8 @@ def test_a_column_that_was_dropped_and_added_again_is_aggregated_again(ticks: Ma
 
 def test_a_table_that_was_dropped_and_made_anew_begins_anew(ticks: Market) -> None:
     ticks.fill(5_000)
-    keep = {"continuous_aggregates": [{**one, "start_offset": "90 days"} for one in AGGREGATES]}
-    ticks.converge(migrate_data=True, retention={"drop_after": "100 days"}, **keep)
+    keep = {"continuous_aggregates": [{**one, "start_offset": "180 days"} for one in AGGREGATES]}
+    ticks.converge(migrate_data=True, retention={"drop_after": "200 days"}, **keep)
     ticks.query("DROP TABLE market.ticks CASCADE")
     for statement in TABLE:
         ticks.query(statement)
@@ -207,7 +207,7 @@ def test_a_table_that_was_dropped_and_made_anew_begins_anew(ticks: Market) -> No
     done = run_module("timescaledb_hypertables", confirmed)
     assert not done["failed"], done
     assert ticks.converge(**keep)["changed"] is False
-    ticks.fill(1_000, days=200)
+    ticks.fill(1_000, days=150)
     ticks.refresh()
     assert ticks.differences() == {}
     if not ticks.native:  # the old table's retention is over with it

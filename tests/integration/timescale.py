@@ -56,14 +56,14 @@ DIRECT = {
 # The same from one look at many rows: all borders are borders of hours.
 HOURS = f"""
     SELECT time_bucket('1 hour', time) AS hour, symbol, {", ".join(f"{expression} AS {name}" for name, expression in OHLC.items())},
-           count(*) AS n, sum(price) AS total, count(*) FILTER (WHERE volume > 1) AS some, sum(volume) FILTER (WHERE volume > 1) AS some_volume
+           count(*) AS n, sum(price) AS total, count(*) FILTER (WHERE volume > 1) AS heavy, sum(volume) FILTER (WHERE volume > 1) AS heavy_volume
     FROM market.ticks GROUP BY 1, 2"""
 FROM_HOURS = {
     "market.ticks_1h": f"SELECT hour, symbol, {', '.join(OHLC)} FROM hours",
     "market.ticks_1d": "SELECT time_bucket('1 day', hour), symbol, first(open, hour), max(high), min(low), last(close, hour), sum(volume) FROM hours "
     "GROUP BY 1, 2",
     "market.ticks_1w": "SELECT time_bucket('1 week', hour), symbol, sum(n)::bigint, sum(total) / sum(n) FROM hours GROUP BY 1, 2",
-    "market.ticks_1mon": "SELECT time_bucket('1 month', hour, 'Europe/Berlin'), sum(some)::bigint, sum(some_volume) FROM hours WHERE some > 0 GROUP BY 1",
+    "market.ticks_1mon": "SELECT time_bucket('1 month', hour, 'Europe/Berlin'), sum(heavy)::bigint, sum(heavy_volume) FROM hours WHERE heavy > 0 GROUP BY 1",
 }
 
 
