@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -334,3 +335,31 @@ def test_the_licensed_edition_gets_its_own_objects(ticks: Market) -> None:
     assert ticks.query("SELECT view_name FROM timescaledb_information.continuous_aggregates") == [("ticks_1h",)]
     jobs = ticks.query("SELECT proc_name FROM timescaledb_information.jobs WHERE job_id >= 1000 ORDER BY 1")
     assert jobs == [("policy_compression",), ("policy_refresh_continuous_aggregate",), ("policy_retention",)]
+
+
+@pytest.mark.equivalent
+def test_retention_and_refreshes_at_the_same_time_do_not_block_each_other(ticks: Market) -> None:
+    ticks.fill(20_000)
+    ticks.converge(migrate_data=True, retention={"drop_after": "20 days"}, continuous_aggregates=[{**one, "start_offset": "18 days"} for one in AGGREGATES[:2]])
+    before = ticks.query("SELECT sum(volume), count(*) FROM market.ticks_1d")
+    stop, failures = threading.Event(), []
+
+    def refresh() -> None:
+        while not stop.is_set():
+            try:
+                ticks.query("CALL _rollup.refresh_all()")
+            except psycopg2.Error as error:
+                failures.append(str(error))
+
+    others = [threading.Thread(target=refresh) for _number in range(3)]
+    for other in others:
+        other.start()
+    try:
+        ticks.query("CALL _rollup.retain('market.ticks')")
+    finally:
+        stop.set()
+        for other in others:
+            other.join(60)
+    assert failures == []
+    assert ticks.query("SELECT min(time) > now() - interval '22 days' FROM market.ticks") == [(True,)]
+    assert ticks.query("SELECT sum(volume), count(*) FROM market.ticks_1d") == before
