@@ -36,7 +36,7 @@ LOCK_WAIT, DUMP_LOCK_WAIT = 300, 10
 _UNGUARDED = f"-c statement_timeout=0 -c lock_timeout={LOCK_WAIT}s -c idle_in_transaction_session_timeout=0 -c transaction_timeout=0"
 _TABLE = re.compile(r'dumping contents of table "(.+)"$')
 _ERRORS: tuple[type[Exception], ...] = (BulkError, ServerUnreachable, STATEMENT_ERROR, OSError)
-_DISTURBED = re.compile(r"does not exist|could not open relation|cache lookup failed|could not obtain lock|due to lock timeout")
+_DISTURBED = re.compile(r"does not exist|could not open relation|cache lookup failed|could not obtain lock|due to (lock|statement) timeout")
 
 
 class DumpFailed(Exception):
@@ -72,6 +72,11 @@ class Dumped:
 
     server: Server
     files: list[File]
+
+
+def folder_name(database: str) -> str:
+    """Of its dump: percent-encoded, the dots too, so that it is no other folder (..) and no file beside the dumps (server.json)."""
+    return quote(database, safe="").replace(".", "%2E")
 
 
 def survey(source: Source) -> tuple[dict[str, int], list[LeftOut]]:
@@ -118,7 +123,7 @@ class _Dump:
     def __init__(self, source: Source, workshop: Workshop, keys: Path, name: str) -> None:
         self.source, self.workshop, self.keys, self.name = source, workshop, keys, name
         self.label = f"{source.name}/{name}"
-        self.path = f"{source.name}/{quote(name, safe='')}"
+        self.path = f"{source.name}/{folder_name(name)}"
         self.folder = workshop.plain / self.path
 
     def run(self) -> tuple[Database, list[Path]]:

@@ -135,6 +135,22 @@ def without_comments(text: str) -> str:
     return "".join(" " if token.kind in ("space", "block", "comment") else token.text for token in _pieces(text, Script()))
 
 
+def expression_fault(text: str) -> str | None:
+    """Why a text cannot stand as one expression inside a statement; None where it can, as far as its signs tell."""
+    script, depth = Script(), 0
+    for token in _pieces(text, script):
+        if token.kind in ("comment", "block"):
+            return "it holds a comment"
+        if token.kind not in ("other", "backslash"):
+            continue
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token.text, 0)
+        if depth < 0 or token.kind == "backslash" or token.text == ";" or (token.text == "," and not depth):
+            return f"its `{token.text}` would end it"
+    if script.faults:
+        return script.faults[0].text
+    return "a parenthesis is not closed" if depth else None
+
+
 @dataclass
 class _Lines:
     """The lines of positions that are asked for in their order: each part of a long text is counted once."""

@@ -11,10 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
-from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
 from ansible_collections.nexanest.database.plugins.module_utils._databases_sql import name, statement, value
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_model import Database, State
-from ansible_collections.nexanest.database.plugins.module_utils._timescale_query import Source, Text, relation, select
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_steps import Step, Work
 
 try:  # connect() says so where it is missing
@@ -46,28 +44,6 @@ def sessions(params: Mapping[str, Any], database: Database) -> Iterator[tuple[An
             yield session, maintenance
         except psycopg2.Error as error:
             raise ApplyError(f"the session with {database.name} broke: {_words(error)}; see that the server is up, and run again") from error
-
-
-def check_queries(session: Any, database: Database, state: State) -> None:
-    """Let the server judge the expressions of aggregates, where their source is there already. Nothing is run. Raises InputError."""
-    for hypertable in database.hypertables:
-        there = {*state.tables, *state.aggregates}
-        for aggregate in hypertable.aggregates:
-            if aggregate.source not in there or hypertable.name not in state.tables:
-                continue
-            column = hypertable.time_column if aggregate.source == hypertable.name else "bucket"
-            query = select(aggregate, Source(relation(aggregate.source), column, state.extension_schema))
-            with session.cursor() as cursor:
-                _search_path(cursor, state)
-                try:
-                    # As the owner: planning may evaluate functions.
-                    cursor.execute(statement("SET ROLE {}", name(state.tables[hypertable.name].owner)).compose(sql))
-                    cursor.execute(Text().add("EXPLAIN ").append(query).statement.compose(sql))
-                except psycopg2.Error as error:
-                    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-                    raise InputError(f"aggregate {aggregate.name} of {database.name}: {_words(error)}{hint}") from error
-                finally:
-                    cursor.execute("RESET ROLE")
 
 
 def apply(session: Any, maintenance: Any, steps: Sequence[Step], state: State) -> None:

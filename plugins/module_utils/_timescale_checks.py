@@ -29,6 +29,7 @@ def refuse_declaration(database: Database) -> None:
 def refuse_state(database: Database, state: State, *, check_mode: bool) -> None:
     """What this server cannot make right. Raises InputError."""
     _refuse_edition(database, state)
+    _refuse_owners(database, state)
     for hypertable in database.hypertables:
         table = state.tables.get(hypertable.name)
         if table is None:
@@ -60,6 +61,18 @@ def _refuse_edition(database: Database, state: State) -> None:
             f"{native[0]} in {database.name} is a continuous aggregate of the licensed edition, and this server has the Apache edition, where nothing "
             "refreshes it: "
             "go back to the licensed image, or drop it there before you change the image"
+        )
+
+
+def _refuse_owners(database: Database, state: State) -> None:
+    """On the Apache edition one job does it all, as the owner of the tables."""
+    scheduled = {one.name: state.tables[one.name].owner for one in database.hypertables if (one.aggregates or one.retention) and one.name in state.tables}
+    if not state.edition.native and len(set(scheduled.values())) > 1:
+        first, *others = scheduled
+        other = next(one for one in others if scheduled[one] != scheduled[first])
+        raise InputError(
+            f"{first} in {database.name} belongs to {scheduled[first]}, and {other} to {scheduled[other]}: on the Apache edition one role refreshes a "
+            "database's aggregates: let all of these tables have the same owner"
         )
 
 

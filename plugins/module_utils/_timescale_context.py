@@ -39,6 +39,13 @@ class Context:
                 known[aggregate.name] = following
         return known
 
+    def depth(self, aggregate: str) -> int:
+        """How many others an aggregate that is there is made from."""
+        source, depth = aggregate, 0
+        while source in self.state.aggregates and depth <= len(self.state.aggregates):
+            source, depth = str((self.state.aggregates[source].definition or {}).get("source")), depth + 1
+        return depth
+
     def source(self, aggregate: Aggregate, hypertable: Hypertable, *, rows: bool = False, aside: bool = False) -> Source:
         """Where it reads. rows: a parent's materialised rows; aside: a parent that still has its name to get."""
         extension = self.state.extension_schema

@@ -20,19 +20,27 @@ def or_null(found: Span | str | None) -> Argument:
     return Keyword("NULL") if found is None else Value((str(found),))
 
 
-def register(hypertable: Hypertable) -> Work:
-    """The hypertable's row in our own catalog, on both editions."""
-    return admin(
-        "INSERT INTO _rollup.hypertables (name, time_column) VALUES ({}, {}) ON CONFLICT (name) DO NOTHING",
-        value(hypertable.name),
-        value(hypertable.time_column),
+def register(hypertable: Hypertable) -> list[Work]:
+    """The hypertable's row in our own catalog, on both editions. One of that name may have been dropped: what was said of it is over."""
+    template = (
+        "INSERT INTO _rollup.hypertables (name, time_column) VALUES ({}, {}) "
+        "ON CONFLICT (name) DO UPDATE SET time_column = excluded.time_column, drop_after = NULL, truncated = FALSE"
     )
+    return [admin(template, value(hypertable.name), value(hypertable.time_column)), no_task("retention", hypertable.name)]
 
 
 def watch(hypertable: Hypertable) -> Work:
     # TRUNCATE alone fires it: writing rows costs nothing.
     template = "CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION _rollup.truncated({})"
     return admin(template, name(TRIGGER), name(*relation(hypertable.name)), value(hypertable.name))
+
+
+# Where nothing but the record was left. What retention has closed stays closed, but for a table that was made anew.
+AGAIN = (
+    "ON CONFLICT (id) DO UPDATE SET parent = excluded.parent, native = excluded.native, filled = FALSE, definition = excluded.definition, "
+    "bucket = excluded.bucket, timezone = excluded.timezone, start_offset = excluded.start_offset, end_offset = excluded.end_offset, "
+    "drop_after = excluded.drop_after, materialized_only = excluded.materialized_only, watermark = DEFAULT, pending = DEFAULT"
+)
 
 
 def remember(aggregate: Aggregate, hypertable: Hypertable, number: int, *, native: bool) -> Work:
@@ -47,7 +55,7 @@ def remember(aggregate: Aggregate, hypertable: Hypertable, number: int, *, nativ
         value(number), value(aggregate.name), value(hypertable.name),
     )  # fmt: skip
     text.append(parent.statement).add(
-        ", {}, {}, {}, {}, {}, {}, {}, {})",
+        ", {}, {}, {}, {}, {}, {}, {}, {}) " + AGAIN,
         boolean(native), value(json.dumps(aggregate.definition)), value(str(aggregate.bucket)), or_null(aggregate.timezone), or_null(aggregate.start_offset),
         value(str(aggregate.end_offset)), or_null(aggregate.retention.drop_after if aggregate.retention else None), boolean(aggregate.materialized_only),
     )  # fmt: skip
@@ -63,26 +71,38 @@ def boolean(found: bool) -> Keyword:
 
 
 def create(aggregate: Aggregate, number: int, source: Source, owner: str | None) -> list[Work]:
-    """Rows, the function that makes them, and the view."""
-    rows, maker = name("_rollup", f"rows_{number}"), name("_rollup", f"source_{number}")
+    """Rows and the function that makes them."""
+    rows = name("_rollup", f"rows_{number}")
     table = Text().add("CREATE TABLE {} AS ", rows).append(select(aggregate, source)).add(" WITH NO DATA")
-    function = Text().add("CREATE FUNCTION {}(timestamptz, timestamptz) RETURNS SETOF {} LANGUAGE sql STABLE BEGIN ATOMIC ", maker, rows)
-    # A child reads its parent's rows as they are materialised.
-    function.append(select(aggregate, source, ("{} >= $1", "{} < $2"))).add("; END")
     # One row per bucket and group, whatever happens.
     key = Text().add("CREATE UNIQUE INDEX ON {} (", rows)
     for column in aggregate.group_by:
         key.add("{}, ", name(column))
     key.add("{}) NULLS NOT DISTINCT", name(BUCKET))
-    owned = [admin("ALTER TABLE {} OWNER TO {}", rows, name(owner)), admin("ALTER FUNCTION {} OWNER TO {}", maker, name(owner))] if owner else []
     return [
         Work(table.statement),
         Work(key.statement),
         *([admin("CREATE INDEX ON {} ({})", rows, name(BUCKET))] if aggregate.group_by else []),
-        Work(function.statement),
-        admin("REVOKE EXECUTE ON FUNCTION {}(timestamptz, timestamptz) FROM PUBLIC", maker),
-        *owned,
+        *([admin("ALTER TABLE {} OWNER TO {}", rows, name(owner))] if owner else []),
+        *maker(aggregate, number, source, owner),
     ]
+
+
+def maker(aggregate: Aggregate, number: int, source: Source, owner: str | None) -> list[Work]:
+    """The function that makes the rows of a range. A child reads its parent's rows as they are materialised."""
+    function, rows = name("_rollup", f"source_{number}"), name("_rollup", f"rows_{number}")
+    text = Text().add("CREATE OR REPLACE FUNCTION {}(timestamptz, timestamptz) RETURNS SETOF {} LANGUAGE sql STABLE BEGIN ATOMIC ", function, rows)
+    text.append(select(aggregate, source, ("{} >= $1", "{} < $2"))).add("; END")
+    return [
+        Work(text.statement),
+        admin("REVOKE EXECUTE ON FUNCTION {}(timestamptz, timestamptz) FROM PUBLIC", function),
+        *([admin("ALTER FUNCTION {} OWNER TO {}", function, name(owner))] if owner else []),
+    ]
+
+
+def doubt(hypertable: str) -> Work:
+    """Whatever still has rows is made anew at the next refresh."""
+    return admin("DELETE FROM _rollup.chunks WHERE hypertable = {}", value(hypertable))
 
 
 def view(aggregate: Aggregate, number: int, live: Source, owner: str | None) -> Work:
@@ -138,7 +158,7 @@ def retention(target: str, wanted: Retention | None) -> list[Work]:
 
 def drop(aggregate: str, number: int) -> list[Work]:
     return [
-        admin("DROP VIEW {}", name(*relation(aggregate))),
+        admin("DROP VIEW IF EXISTS {}", name(*relation(aggregate))),
         *drop_rows(number),
         *forget(aggregate),
     ]
@@ -146,13 +166,20 @@ def drop(aggregate: str, number: int) -> list[Work]:
 
 def drop_rows(number: int) -> list[Work]:
     return [
-        admin("DROP FUNCTION {}(timestamptz, timestamptz)", name("_rollup", f"source_{number}")),
+        admin("DROP FUNCTION IF EXISTS {}(timestamptz, timestamptz)", name("_rollup", f"source_{number}")),
         admin("DROP TABLE {}", name("_rollup", f"rows_{number}")),
     ]
 
 
 def forget(aggregate: str) -> list[Work]:
-    return [no_task("refresh", aggregate), no_task("retention", aggregate), admin("DELETE FROM _rollup.aggregates WHERE name = {}", value(aggregate))]
+    """Its record. What was made from it is gone before it, or a record itself."""
+    orphans = "UPDATE _rollup.aggregates SET parent = NULL WHERE parent = (SELECT id FROM _rollup.aggregates WHERE name = {})"
+    return [
+        no_task("refresh", aggregate),
+        no_task("retention", aggregate),
+        admin(orphans, value(aggregate)),
+        admin("DELETE FROM _rollup.aggregates WHERE name = {}", value(aggregate)),
+    ]
 
 
 def grants(owner: str) -> list[Work]:

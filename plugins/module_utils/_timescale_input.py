@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _databases_checks as checks
 from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
+from ansible_collections.nexanest.database.plugins.module_utils._migration_sql import expression_fault
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_model import (
     BUCKET,
     DEFAULT_SCHEDULE,
@@ -58,12 +59,19 @@ def _hypertable(item: Any, where: str) -> Hypertable:
     return Hypertable(
         name=name,
         time_column=checks.identifier(data.get("time_column", "time"), f"{here}: time_column"),
-        chunk_time_interval=_span(data, "chunk_time_interval", here),
+        chunk_time_interval=_chunk_interval(data, here),
         migrate_data=checks.flag(data.get("migrate_data"), f"{here}: migrate_data"),
         columnstore=_columnstore(data.get("columnstore"), here),
         retention=_retention(data.get("retention"), here),
         aggregates=_in_order(aggregates, name, here),
     )
+
+
+def _chunk_interval(data: Mapping[str, Any], where: str) -> Span:
+    found = _span(data, "chunk_time_interval", where)
+    if found.months:
+        raise InputError(f"{where}: chunk_time_interval is {found}, and chunks have a fixed length: say it in days, such as '30 days'")
+    return found.fixed
 
 
 def _columnstore(item: Any, where: str) -> Columnstore | None:
@@ -98,6 +106,8 @@ def _aggregate(item: Any, hypertable: str, where: str) -> Aggregate:
     if len(name.partition(".")[2].encode()) > checks.NAME_BYTES - len(ASIDE):
         raise InputError(f"{here}: its name may have {checks.NAME_BYTES - len(ASIDE)} bytes, so that one made anew can stand beside it: choose a shorter one")
     bucket = _span(data, "bucket", here)
+    if bucket.months and (bucket.days or bucket.microseconds):
+        raise InputError(f"{here}: bucket is {bucket}: say whole months, or days and shorter units without months")
     columns = _columns(data.get("columns"), here)
     group_by = _names(data.get("group_by"), f"{here}: group_by")
     _refuse_twins([BUCKET, *group_by, *(column for column, _expression in columns)], f"{here} has the column")
@@ -106,7 +116,7 @@ def _aggregate(item: Any, hypertable: str, where: str) -> Aggregate:
         source=_relation(data.get("source") or hypertable, f"{here}: source"),
         bucket=bucket,
         timezone=_optional(data, "timezone", here),
-        where=_optional(data, "where", here),
+        where=_expression(data["where"], f"{here}: where") if data.get("where") is not None else None,
         group_by=group_by,
         columns=columns,
         start_offset=_span(data, "start_offset", here) if data.get("start_offset") is not None else None,
@@ -120,9 +130,16 @@ def _aggregate(item: Any, hypertable: str, where: str) -> Aggregate:
 def _columns(item: Any, where: str) -> tuple[tuple[str, str], ...]:
     if not isinstance(item, Mapping) or not item:
         raise InputError(f"{where}: columns must map each column's name to an expression such as max(price)")
-    return tuple(
-        (checks.identifier(name, f"{where}: columns"), checks.text(expression, f"{where}: column {name}").strip()) for name, expression in item.items()
-    )
+    return tuple((checks.identifier(name, f"{where}: columns"), _expression(expression, f"{where}: column {name}")) for name, expression in item.items())
+
+
+def _expression(item: Any, where: str) -> str:
+    """SQL that stands inside our own: it must not end it."""
+    found = checks.text(item, where).strip()
+    fault = expression_fault(found) if found else "it is empty"
+    if fault is not None:
+        raise InputError(f"{where} is {found!r}: {fault}: write one SQL expression such as max(price)")
+    return found
 
 
 def _in_order(aggregates: list[Aggregate], hypertable: str, where: str) -> tuple[Aggregate, ...]:

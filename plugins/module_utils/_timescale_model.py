@@ -150,6 +150,8 @@ class ActualAggregate:
     retention_job: int | None = None
     # False after a run that was killed between making it and filling it.
     filled: bool = True
+    # whole; rows: its view or the function that makes its rows is gone; record: nothing but our own record of it is left.
+    remains: str = "whole"
     # A native one that stands beside an equivalent: a move that was interrupted.
     aside: bool = False
 
@@ -173,11 +175,12 @@ class Edition:
 
 @dataclass(frozen=True)
 class Scheduler:
-    """pg_cron as the server has it. jobs: ours by name, (schedule, command, database, username)."""
+    """pg_cron as the server has it. jobs: ours by name, (schedule, command, database, username); lost: those of a database that was renamed or dropped."""
 
     available: bool
     installed: bool = False
     jobs: Mapping[str, tuple[str, str, str, str]] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,24 @@ def move(context: Context, hypertable: Hypertable) -> list[Step]:
 
 def _moves(context: Context, aggregate: Aggregate) -> bool:
     found = context.state.aggregates.get(aggregate.name)
-    return found is not None and found.definition is not None and not found.native
+    return found is not None and found.definition is not None and not found.native and found.remains != "record"
+
+
+def repair(context: Context, hypertable: Hypertable, aggregate: Aggregate) -> list[Work]:
+    """The function and the view of a rollup, over the rows that are there."""
+    number, owner = context.numbers()[aggregate.name], context.owner(hypertable)
+    return [
+        *equivalent.maker(aggregate, number, context.source(aggregate, hypertable, rows=True), owner),
+        equivalent.view(aggregate, number, context.source(aggregate, hypertable), owner),
+    ]
 
 
 def _aside(context: Context, hypertable: Hypertable, moving: list[Aggregate]) -> list[Work]:
     """A refresh of the rollups first: then only what has lost its raw rows differs."""
     owner = context.owner(hypertable)
-    work = [fill for one in moving for fill in equivalent.fill(one, owner)]
+    broken = [one for one in moving if context.state.aggregates[one.name].remains == "rows"]
+    work = [made for one in broken for made in repair(context, hypertable, one)]
+    work += [fill for one in moving for fill in equivalent.fill(one, owner)]
     for one in moving:
         if not context.state.aggregates[one.name].aside:
             work.append(native.create(one, one.name + ASIDE, context.source(one, hypertable, aside=True), owner))
@@ -52,7 +63,7 @@ def _aside(context: Context, hypertable: Hypertable, moving: list[Aggregate]) ->
 def _exchange(context: Context, hypertable: Hypertable, moving: list[Aggregate]) -> list[Work]:
     """In one transaction: the history over, the rollups away, their names to the new ones."""
     owner, extension, numbers = context.owner(hypertable), context.state.extension_schema, context.numbers()
-    work = [native.take_over(one.name + ASIDE, numbers[one.name]) for one in moving]
+    work = [native.take_over(one.name + ASIDE, numbers[one.name], owner) for one in moving]
     for one in reversed(moving):
         work += [admin("DROP VIEW {}", name(*relation(one.name))), *equivalent.drop_rows(numbers[one.name])]
     for one in moving:

@@ -102,9 +102,9 @@ def drop(view: str, owner: str | None) -> Work:
     return as_role(owner, "DROP MATERIALIZED VIEW {}", name(*relation(view)))
 
 
-def take_over(aside: str, number: int) -> Work:
+def take_over(aside: str, number: int, owner: str | None) -> Work:
     """What only the rollup still knows goes into the native aggregate: buckets that retention has closed, and those without any raw row."""
-    return admin("SELECT _rollup.take_over({}, {}, {})", value(number), value(relation(aside)[0]), value(relation(aside)[1]))
+    return as_role(owner, "SELECT _rollup.take_over({}, {}, {})", value(number), value(relation(aside)[0]), value(relation(aside)[1]))
 
 
 def rename(view: str, new: str, owner: str | None) -> Work:

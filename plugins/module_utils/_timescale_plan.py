@@ -11,12 +11,12 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _timescale_equivalent as equivalent
 from ansible_collections.nexanest.database.plugins.module_utils import _timescale_native as native
-from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
 from ansible_collections.nexanest.database.plugins.module_utils._databases_sql import Statement, name, value
-from ansible_collections.nexanest.database.plugins.module_utils._timescale_checks import cost, refuse_declaration, refuse_state, undeclared
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_checks import cost, refuse_declaration, refuse_state
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_context import Context
-from ansible_collections.nexanest.database.plugins.module_utils._timescale_model import ActualAggregate, Aggregate, Database, Hypertable, State
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_model import Database, Hypertable, State
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_move import move
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_plan_aggregates import aggregates, removed
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_query import literal
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_rollup_functions import functions
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_rollup_tables import TABLES
@@ -31,13 +31,11 @@ def plan(database: Database, state: State, *, confirm_drop: Collection[str] = ()
     refuse_declaration(database)
     refuse_state(database, state, check_mode=check_mode)
     context = Context(database, state, confirm_drop)
-    steps = [*_machinery(context), *_built_in_jobs(context)]
+    steps = [*_machinery(context), *_built_in_jobs(context), *removed(context)]
     for hypertable in database.hypertables:
-        steps += [*_hypertable(context, hypertable), *_columnstore(context, hypertable), *move(context, hypertable)]
-        for aggregate in hypertable.aggregates:
-            steps += _aggregate(context, hypertable, aggregate)
+        steps += [*_hypertable(context, hypertable), *_columnstore(context, hypertable), *move(context, hypertable), *aggregates(context, hypertable)]
         steps += _retention(context, hypertable)
-    return [*steps, *_dropped(context), *_job(context)]
+    return [*steps, *_job(context)]
 
 
 def digest(extension: str) -> str:
@@ -95,7 +93,7 @@ def _hypertable(context: Context, hypertable: Hypertable) -> list[Step]:
         template = "SELECT {}.set_chunk_time_interval({}, INTERVAL {})"
         work.append(as_role(owner, template, name(extension), value(literal(hypertable.name)), value(str(hypertable.chunk_time_interval))))
     if actual is None or not actual.registered:
-        work.append(equivalent.register(hypertable))
+        work += equivalent.register(hypertable)
     if not context.native and (actual is None or not actual.watched):
         work.append(equivalent.watch(hypertable))
     after: dict[str, Any] = {"time_column": hypertable.time_column, "chunk_time_interval": str(hypertable.chunk_time_interval), "registered": True}
@@ -137,109 +135,14 @@ def _retention(context: Context, hypertable: Hypertable) -> list[Step]:
     return step("retention", context.title(hypertable.name), before=before, after=wanted.shown if wanted else None, work=work)
 
 
-def _aggregate(context: Context, hypertable: Hypertable, aggregate: Aggregate) -> list[Step]:
-    actual = context.state.aggregates.get(aggregate.name)
-    if actual is None:
-        return _new_aggregate(context, hypertable, aggregate)
-    if actual.definition is None:
-        raise InputError(
-            f"{aggregate.name} in {context.database.name} is there already and was not made by this module: rename or drop it, "
-            "or give the aggregate another name"
-        )
-    if context.native and not actual.native:
-        return []  # move() has it
-    if actual.definition != aggregate.definition:
-        return _rebuilt_aggregate(context, hypertable, aggregate, actual)
-    return _changed_aggregate(context, hypertable, aggregate, actual)
-
-
-def _new_aggregate(context: Context, hypertable: Hypertable, aggregate: Aggregate, removal: Collection[Work] = ()) -> list[Step]:
-    number, owner, extension = context.numbers()[aggregate.name], context.owner(hypertable), context.state.extension_schema
-    work = [*removal, equivalent.remember(aggregate, hypertable, number, native=context.native)]
-    if context.native:
-        work += [
-            native.create(aggregate, aggregate.name, context.source(aggregate, hypertable), owner),
-            native.fill(aggregate, aggregate.name, extension, owner),
-            equivalent.filled(aggregate),
-            native.schedule(aggregate, extension, owner),
-            *native.retention(aggregate.name, aggregate.retention, None, None, extension=extension, owner=owner),
-        ]
-    else:
-        work += [
-            *equivalent.create(aggregate, number, context.source(aggregate, hypertable, rows=True), owner),
-            equivalent.view(aggregate, number, context.source(aggregate, hypertable), owner),
-            equivalent.task("refresh", aggregate.name, _level(hypertable, aggregate), aggregate.schedule_interval),
-            *(equivalent.retention(aggregate.name, aggregate.retention) if aggregate.retention else []),
-            *equivalent.fill(aggregate, owner),
-        ]
-    before = context.state.aggregates[aggregate.name].definition if removal else None
-    return step("continuous aggregate", context.title(aggregate.name), before=before, after=_shown(aggregate), work=work)
-
-
-def _rebuilt_aggregate(context: Context, hypertable: Hypertable, aggregate: Aggregate, actual: ActualAggregate) -> list[Step]:
-    if aggregate.name not in context.confirm_drop:
-        changed = sorted(key for key, found in aggregate.definition.items() if (actual.definition or {}).get(key) != found)
-        raise InputError(
-            f"aggregate {aggregate.name}: another {' and '.join(changed)} means making it anew, and what is older than the rows of {aggregate.source} "
-            f"would be lost: "
-            f"name it in confirm_drop, or declare a new aggregate beside it"
-        )
-    return _new_aggregate(context, hypertable, aggregate, _removal(context, aggregate.name, actual, context.owner(hypertable)))
-
-
-def _changed_aggregate(context: Context, hypertable: Hypertable, aggregate: Aggregate, actual: ActualAggregate) -> list[Step]:
-    before = _settings(actual)
-    if before == _settings(aggregate):
-        return []
-    owner, extension = context.owner(hypertable), context.state.extension_schema
-    work = [] if actual.filled else _late_fill(context, aggregate, owner)
-    work.append(equivalent.settings(aggregate))
-    if not context.native:
-        work.append(equivalent.task("refresh", aggregate.name, _level(hypertable, aggregate), aggregate.schedule_interval))
-        if actual.retention != aggregate.retention:
-            work += equivalent.retention(aggregate.name, aggregate.retention)
-        if actual.materialized_only != aggregate.materialized_only:
-            work.append(equivalent.view(aggregate, context.numbers()[aggregate.name], context.source(aggregate, hypertable), owner))
-    else:
-        work.append(native.reschedule(aggregate, actual, extension) if actual.refresh_job else native.schedule(aggregate, extension, owner))
-        if actual.retention != aggregate.retention:
-            work += native.retention(aggregate.name, aggregate.retention, actual.retention, actual.retention_job, extension=extension, owner=owner)
-        if actual.materialized_only != aggregate.materialized_only:
-            work.append(native.real_time(aggregate, owner))
-    return step("continuous aggregate", context.title(aggregate.name), before=before, after=_settings(aggregate), work=work)
-
-
-def _late_fill(context: Context, aggregate: Aggregate, owner: str | None) -> list[Work]:
-    """For a run that was killed after it had made the aggregate."""
-    if context.native:
-        return [native.fill(aggregate, aggregate.name, context.state.extension_schema, owner), equivalent.filled(aggregate)]
-    return equivalent.fill(aggregate, owner)
-
-
-def _dropped(context: Context) -> list[Step]:
-    """Aggregates that are no longer declared, where they are named in confirm_drop: those that are made from others first."""
-    steps: list[Step] = []
-    left = sorted(undeclared(context.database, context.state), key=lambda one: -(context.state.aggregates[one].id or 0))
-    for one in left:
-        if one in context.confirm_drop:
-            actual = context.state.aggregates[one]
-            steps += step("continuous aggregate", context.title(one), before=actual.definition, after=None, work=_removal(context, one, actual, None))
-    return steps
-
-
-def _removal(context: Context, aggregate: str, actual: ActualAggregate, owner: str | None) -> list[Work]:
-    if actual.native:
-        return [native.drop(aggregate, owner), *equivalent.forget(aggregate)]
-    return equivalent.drop(aggregate, int(actual.id or 0))
-
-
 def _job(context: Context) -> list[Step]:
     """One job per database: it runs whatever is due, so that a changed schedule is a changed row."""
     scheduler, title = context.state.scheduler, f"rollup:{context.database.name}"
     declared = any(hypertable.aggregates or hypertable.retention for hypertable in context.database.hypertables)
     owner = next((found for hypertable in context.database.hypertables if (found := context.owner(hypertable))), None)
     wanted = (JOB_SCHEDULE, JOB_COMMAND, context.database.name, owner or "") if declared and not context.native and scheduler.available else None
-    return _job_step(title, scheduler.jobs.get(title), wanted, new=not scheduler.installed)
+    lost = [one for name in scheduler.lost if name != title for one in _job_step(name, scheduler.jobs[name], None, new=False)]
+    return [*lost, *_job_step(title, scheduler.jobs.get(title), wanted, new=not scheduler.installed)]
 
 
 def _job_step(title: str, actual: tuple[str, str, str, str] | None, wanted: tuple[str, str, str, str] | None, *, new: bool) -> list[Step]:
@@ -261,25 +164,6 @@ def _job_step(title: str, actual: tuple[str, str, str, str] | None, wanted: tupl
 def _unschedule(title: str) -> Work:
     # By its number: by name, pg_cron finds only the jobs of whoever asks.
     return Work(Statement("SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname = {}", (value(title),)), maintenance=True)
-
-
-def _settings(found: Aggregate | ActualAggregate) -> dict[str, Any]:
-    return {
-        "start_offset": str(found.start_offset) if found.start_offset else None,
-        "end_offset": str(found.end_offset),
-        "schedule_interval": str(found.schedule_interval),
-        "materialized_only": found.materialized_only,
-        "retention": found.retention.shown if found.retention else None,
-        "filled": getattr(found, "filled", True),
-    }
-
-
-def _shown(aggregate: Aggregate) -> dict[str, Any]:
-    return {**aggregate.definition, **_settings(aggregate)}
-
-
-def _level(hypertable: Hypertable, aggregate: Aggregate) -> int:
-    return hypertable.aggregates.index(aggregate)
 
 
 def implementations(database: Database, state: State) -> Iterator[dict[str, str]]:

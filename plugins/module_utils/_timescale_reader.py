@@ -68,7 +68,9 @@ WHERE NOT r.rolsuper AND to_regnamespace('_rollup') IS NOT NULL AND has_schema_p
 ROLLUPS = """
 SELECT a.name, a.id, a.native, a.filled, a.definition, a.start_offset::text, a.end_offset::text, a.drop_after::text, a.materialized_only,
        t.schedule_interval::text AS schedule, r.schedule_interval::text AS retention_schedule,
-       to_regclass(format('%I.%I', split_part(a.name, '.', 1), split_part(a.name, '.', 2))) IS NOT NULL AS there
+       to_regclass(format('%I.%I', split_part(a.name, '.', 1), split_part(a.name, '.', 2))) IS NOT NULL AS there,
+       to_regclass('_rollup.rows_' || a.id) IS NOT NULL AS rows,
+       to_regprocedure(format('_rollup.source_%s(timestamptz, timestamptz)', a.id)) IS NOT NULL AS maker
 FROM _rollup.aggregates AS a
 LEFT JOIN _rollup.tasks AS t ON t.name = 'refresh ' || a.name
 LEFT JOIN _rollup.tasks AS r ON r.name = 'retention ' || a.name
@@ -92,7 +94,10 @@ SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_cron')
        AND 'pg_cron' = ANY (regexp_split_to_array(current_setting('shared_preload_libraries'), '\\s*,\\s*')) AS available,
        EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') AS installed
 """
-CRON_JOBS = "SELECT jobname, schedule, command, database, username FROM cron.job WHERE jobname LIKE 'rollup:%'"
+CRON_JOBS = """
+SELECT jobname, schedule, command, database, username, NOT EXISTS (SELECT FROM pg_database WHERE datname = database) AS lost
+FROM cron.job WHERE jobname LIKE 'rollup:%' ORDER BY jobname
+"""
 # The jobs that TimescaleDB brings: telemetry works everywhere, this one only with the licensed library.
 FAILING_ON_APACHE = "policy_job_stat_history_retention"
 
@@ -161,7 +166,7 @@ def _hypertable(
     native_retention = _retention(dropping["config"]["drop_after"], dropping["schedule"]) if dropping else None
     return ActualHypertable(
         time_column=row["column_name"],
-        chunk_time_interval=_span(row["interval"]),
+        chunk_time_interval=span(row["interval"]).fixed,
         columnstore=columnstore,
         columnstore_job=packing["job_id"] if packing else None,
         retention=native_retention if edition.native else our_retention,
@@ -174,7 +179,7 @@ def _hypertable(
 
 def _aggregates(session: Any, database: Database, rollups: list[dict[str, Any]], jobs: list[dict[str, Any]]) -> dict[str, ActualAggregate]:
     native = {row["name"]: row for row in _rows(session, NATIVE)}
-    found = {row["name"]: _rollup(row, native, jobs) for row in rollups if row["there"]}
+    found = {row["name"]: _rollup(row, native, jobs) for row in rollups}
     for name, row in native.items():
         if name not in found and not name.endswith(ASIDE):
             found[name] = ActualAggregate(native=True, definition=None, materialized_only=row["materialized_only"])
@@ -188,9 +193,12 @@ def _rollup(row: Mapping[str, Any], native: Mapping[str, Mapping[str, Any]], job
     name = row["name"]
     refreshing, dropping = _job(jobs, "policy_refresh_continuous_aggregate", name), _job(jobs, "policy_retention", name)
     if name not in native:
+        remains = _remains(row)
         return ActualAggregate(
             native=False,
-            definition=row["definition"],
+            # A relation of that name which is not ours.
+            definition=None if remains == "record" and row["there"] else row["definition"],
+            remains=remains,
             start_offset=_span(row["start_offset"]),
             end_offset=_span(row["end_offset"]),
             schedule_interval=_span(row["schedule"]),
@@ -216,6 +224,12 @@ def _rollup(row: Mapping[str, Any], native: Mapping[str, Mapping[str, Any]], job
     )
 
 
+def _remains(row: Mapping[str, Any]) -> str:
+    if row["native"] or not row["rows"]:
+        return "record"
+    return "whole" if row["there"] and row["maker"] else "rows"
+
+
 def _scheduler(maintenance: Any) -> Scheduler:
     found = _rows(maintenance, CRON)[0]
     jobs = _rows(maintenance, CRON_JOBS) if found["installed"] else []
@@ -223,6 +237,7 @@ def _scheduler(maintenance: Any) -> Scheduler:
         available=found["available"],
         installed=found["installed"],
         jobs={row["jobname"]: (row["schedule"], row["command"], row["database"], row["username"]) for row in jobs},
+        lost=tuple(row["jobname"] for row in jobs if row["lost"]),
     )
 
 

@@ -118,7 +118,7 @@ BEGIN
         RAISE EXCEPTION 'refreshing % needs the isolation level read committed: a snapshot from before the counters would miss rows', of_hypertable;
     END IF;
     -- The table before our own rows, as TRUNCATE has it when its trigger runs.
-    EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', _rollup.relation(of_hypertable));
+    EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', _rollup.relation(of_hypertable));
     SELECT * INTO STRICT hypertable FROM _rollup.hypertables WHERE name = of_hypertable FOR UPDATE;
     FOR chunk IN
         SELECT f.*, s.storage IS NOT DISTINCT FROM f.storage AS only_added, s.seen
@@ -179,7 +179,7 @@ DECLARE
     border timestamptz;
 BEGIN
     -- The source before our own rows, as TRUNCATE has it when its trigger runs.
-    EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', (SELECT _rollup.relation(hypertable) FROM _rollup.aggregates WHERE id = aggregate));
+    EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', (SELECT _rollup.relation(hypertable) FROM _rollup.aggregates WHERE id = aggregate));
     SELECT * INTO STRICT a FROM _rollup.aggregates WHERE id = aggregate FOR UPDATE;
     target := _rollup.bucket(a.bucket, a.timezone, statement_timestamp() - a.end_offset);
     IF a.parent IS NOT NULL THEN
@@ -242,7 +242,7 @@ DECLARE
     a _rollup.aggregates;
     piece tstzrange;
 BEGIN
-    EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', _rollup.relation(of_hypertable));
+    EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', _rollup.relation(of_hypertable));
     SELECT * INTO STRICT h FROM _rollup.hypertables WHERE name = of_hypertable FOR UPDATE;
     SELECT tstzrange(c.range_start, c.range_end) INTO covers FROM timescaledb_information.chunks AS c
     WHERE c.hypertable_schema = split_part(of_hypertable, '.', 1) AND c.hypertable_name = split_part(of_hypertable, '.', 2)

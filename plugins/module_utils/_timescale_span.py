@@ -48,6 +48,17 @@ class Span:
         """Whether it is certainly no longer than the other."""
         return self == other or self.longest <= other.shortest
 
+    @property
+    def whole_days(self) -> bool:
+        """Whether it is made of days, weeks, months or years."""
+        return not self.microseconds
+
+    @property
+    def fixed(self) -> Span:
+        """The same with as many whole days as it has, of 24 hours each: what has a fixed length is compared like this."""
+        days, microseconds = divmod(self.days * _DAY + self.microseconds, _DAY)
+        return Span(self.months, days, microseconds)
+
     def nests_in(self, outer: Span) -> bool:
         """Whether buckets of `outer` are made of whole buckets of this one."""
         if outer.months:

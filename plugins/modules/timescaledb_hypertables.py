@@ -139,7 +139,7 @@ queries:
   elements: str
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -147,9 +147,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nexanest.database.plugins.module_utils._changes import diff, objects
 from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, ServerUnreachable
 from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
-from ansible_collections.nexanest.database.plugins.module_utils._timescale_applier import ApplyError, apply, check_queries, sessions
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_applier import ApplyError, apply, sessions
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_checks import undeclared
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_input import desired
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_judge import judge
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_model import Database, Edition, State
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_plan import implementations, plan
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_reader import read
@@ -164,16 +165,17 @@ ARGUMENTS = {
 }
 
 
-def converge(params: dict[str, Any], database: Database, *, check_mode: bool) -> tuple[list[Step], State]:
-    """Plan and, outside check mode, apply for one database."""
+def converge(params: dict[str, Any], database: Database, *, first: bool, check_mode: bool) -> tuple[list[Step], State]:
+    """Plan and, outside check mode, apply for one database; the first one also removes jobs of databases that are gone."""
     if params["assume_empty"] and check_mode:
         edition = params["assume_edition"]
         state = State(Edition(edition, edition == "timescale", "unknown"), unknown=True)
         return plan(database, state, check_mode=True), state
     with sessions(params, database) as (session, maintenance):
         state = read(session, maintenance, database)
+        state = state if first else replace(state, scheduler=replace(state.scheduler, lost=()))
         steps = plan(database, state, confirm_drop=params["confirm_drop"], check_mode=check_mode)
-        check_queries(session, database, state)
+        judge(session, database, state, check_mode=check_mode)
         if not check_mode:
             apply(session, maintenance, steps, state)
     return steps, state
@@ -184,7 +186,7 @@ def main() -> None:
     params = module.params
     try:
         databases = desired(params["databases"])
-        done = [converge(params, database, check_mode=module.check_mode) for database in databases]
+        done = [converge(params, database, first=database is databases[0], check_mode=module.check_mode) for database in databases]
     except (InputError, ServerUnreachable, ApplyError) as error:
         module.fail_json(msg=f"converging the hypertables of {params['login_host']}:{params['login_port']} failed: {error}")
     changes = [step.change for steps, _state in done for step in steps]

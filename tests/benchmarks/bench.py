@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import backup_restore
 import databases
 import hypertables
 import many_migrations
@@ -75,6 +76,7 @@ def main() -> None:
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
     rows = [from_images_to_healthy(inventory, stack, rounds), no_change(inventory, rounds), *five_databases(rounds)]
     rows += [*many_migrations.rows(rounds, row), *row_security.rows(rounds, row), *hypertables.rows(rounds, hypertables.line)]
+    rows += backup_restore.rows(rounds, backup_restore.line)
     playbook(inventory, "playbooks/destroy.yml", "-e", f"stack_destroy_confirm={stack}")
     print(f"medians of {rounds} alternating rounds; a ratio below 1 means faster than the comparison\n")
     print("\n".join(rows))

@@ -30,6 +30,7 @@ DIRECT = """
     FROM market_data.stock_prices WHERE {} GROUP BY 1, 2, 3"""
 WEEK = "{0} >= '{1}' AND {0} < '{2}'"
 LATE = "INSERT INTO market_data.stock_prices VALUES (now() - interval '12 days' * random() - interval '2 days', 'SYM007', 'XNYS', 100, 1, 'USD')"
+LATEST = "SELECT symbol, time, price FROM market_data.latest_stock_prices"
 DISTINCT = "SELECT DISTINCT ON (symbol) symbol, time, price FROM market_data.stock_prices ORDER BY symbol, time DESC"
 EXTRA = {
     "name": "market_data.bench_ticks",
@@ -48,7 +49,9 @@ def rows(rounds: int, row: Callable[[str, list[float], list[float], str], str]) 
         hourly = "SELECT * FROM market_data.stock_prices_1h WHERE " + WEEK.format("bucket", *week)
         measured = {
             "hourly OHLC over a week": (*pair(server, hourly, DIRECT.format(WEEK.format("time", *week)), rounds), "raw rows"),
-            "latest price of 200 symbols": (*pair(server, "SELECT symbol, time, price FROM market_data.latest_stock_prices", DISTINCT, rounds), "DISTINCT ON"),
+            "latest price of 200 symbols": (*pair(server, LATEST, DISTINCT, rounds), "DISTINCT ON"),
+            # As drivers of applications do it: without parameters a prepared statement is planned once.
+            "latest price of 200 symbols, prepared": (*pair(server, LATEST, DISTINCT, rounds, prepare=True), "DISTINCT ON, prepared"),
             "refresh without a change": (*refreshes(server, rounds), "aggregating all rows"),
             "refresh after a late row": (*refreshes(server, rounds, before=LATE), "aggregating all rows"),
             "ingest by COPY, 10,000 rows at a time": (*ingest(server, rounds), "a plain table"),
@@ -83,14 +86,18 @@ def seconds(server: Server, statements: list[str]) -> float:
         return time.perf_counter() - begin
 
 
-def pair(server: Server, ours: str, theirs: str, rounds: int) -> tuple[list[float], list[float]]:
+def pair(server: Server, ours: str, theirs: str, rounds: int, *, prepare: bool = False) -> tuple[list[float], list[float]]:
     """In one session, as a pool keeps it: a new one reads the catalog of every chunk first."""
     found: tuple[list[float], list[float]] = ([], [])
+    statements = [ours, theirs]
     with contextlib.closing(server.connect(DATABASE)) as session, session.cursor() as cursor:
-        for statement in (ours, theirs):
-            of_server(cursor, statement)  # warm
+        for number, statement in enumerate(statements):
+            if prepare:
+                cursor.execute(f"PREPARE measured_{number} AS {statement}")
+                statements[number] = f"EXECUTE measured_{number}"
+            of_server(cursor, statements[number])  # warm
         for _round in range(rounds):
-            for statement, times in zip((ours, theirs), found, strict=True):
+            for statement, times in zip(statements, found, strict=True):
                 times.append(of_server(cursor, statement))
     return found
 

@@ -9,10 +9,11 @@ import hashlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from backups import BACKUP_ROLE, ODD, SHOP, Shop, shop
+
+from ansible_collections.nexanest.database.plugins.module_utils._backup_postgres import folder_name
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_dump_opens_with_stock_tools(taken: tuple[Shop, str], tmp_path: Path) 
     shop_, name = taken
     plain = tmp_path / "plain"
     plain.mkdir()
-    for path in (shop_.folder / name / "postgres" / quote(ODD, safe="")).iterdir():
+    for path in (shop_.folder / name / "postgres" / folder_name(ODD)).iterdir():
         (plain / path.name.removesuffix(".age")).write_bytes(opened(shop_, path))
     image = subprocess.run(["docker", "inspect", "--format", "{{.Image}}", shop_.server.container], capture_output=True, text=True, check=True).stdout.strip()
     mount = f"type=bind,source={plain},target=/plain,readonly"
@@ -111,3 +112,8 @@ def test_nothing_else_is_left(taken: tuple[Shop, str]) -> None:
     assert sorted(path.name for path in shop_.folder.iterdir() if not path.name[0].isdigit()) == [".lock"]
     left = subprocess.run(["docker", "ps", "--all", "--quiet", "--filter", f"label=nexanest.database.bulk={shop_.folder}"], capture_output=True, check=True)
     assert left.stdout == b""
+
+
+@pytest.mark.parametrize("name", [".", "..", "globals.sql", "server.json", "a/b"])
+def test_no_database_is_called_like_a_file_beside_the_dumps(name: str) -> None:
+    assert not {".", "/"} & set(folder_name(name))

@@ -19,6 +19,7 @@ from timescale import DIRECT, Market, market, timescale_server
 
 ROWS = 20_000
 LONG_ROWS = 5_000_000
+KILL = 'for one in /proc/[0-9]*; do [ "$(cat $one/comm 2>/dev/null)" != postgres ] || kill -9 ${one#/proc/}; done'
 
 # Each begins with all numbers right.
 DISTURBANCES = {
@@ -158,9 +159,10 @@ def test_the_same_at_five_million_rows() -> None:
         ticks = market(server, "ticks")
         ticks.converge()
         ticks.fill(LONG_ROWS)
+        ticks.query("CHECKPOINT")
         _crash_in_refresh(ticks)
         ticks.refresh()
-        assert ticks.differences() == {}
+        assert ticks.differences_at_once() == {}
         for name, statements in DISTURBANCES.items():
             if ticks.native and name in EQUIVALENT_ONLY:
                 continue
@@ -168,8 +170,8 @@ def test_the_same_at_five_million_rows() -> None:
                 ticks.query(statement)
             begin = time.monotonic()
             ticks.refresh()
-            print(f"{name}: {time.monotonic() - begin:.2f} s")
-            assert ticks.differences() == {}, name
+            print(f"{name}: {time.monotonic() - begin:.2f} s", flush=True)
+            assert ticks.differences_at_once() == {}, name
 
 
 def _crash_in_refresh(ticks: Market) -> None:
@@ -187,9 +189,9 @@ def _crash_in_refresh(ticks: Market) -> None:
 
 
 def _kill(ticks: Market) -> None:
-    """SIGKILL to the server; its container starts it again."""
-    docker("exec", ticks.server.container, "sh", "-c", "kill -9 $(head -1 /data/pgdata/postmaster.pid)")
-    deadline = time.monotonic() + 60
+    """SIGKILL to every process of the server, as when its container is killed; a backend alone would go on and hold the memory. It starts again."""
+    docker("exec", ticks.server.container, "sh", "-c", KILL)
+    deadline = time.monotonic() + 300
     while True:
         try:
             ticks.query("SELECT 1")

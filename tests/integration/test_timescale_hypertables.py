@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg2
 import pytest
 from modules import run_module
 from servers import Server
-from timescale import AGGREGATES, OWNER, Market, market, timescale_server
+from timescale import AGGREGATES, DIRECT, OWNER, TABLE, Market, market, timescale_server
 
 from ansible_collections.nexanest.database.plugins.module_utils._stack_schedule import notices
 
@@ -101,9 +103,126 @@ def test_another_definition_needs_the_word(ticks: Market) -> None:
     assert ticks.query("SELECT sum(n) FROM market.ticks_1h") == [(1000,)]
 
 
-@pytest.mark.parametrize("columns", [{"high": "max(prize)"}, {"high": "max(price"}, {"high": "nothing(price)"}])
-def test_the_server_judges_expressions_while_planning(ticks: Market, columns: dict[str, str]) -> None:
-    assert "aggregate market.ticks_1h" in ticks.refused(check=True, continuous_aggregates=[{**HOURLY, "columns": columns}])
+def test_what_is_made_from_an_aggregate_is_made_anew_with_it(ticks: Market) -> None:
+    ticks.converge(continuous_aggregates=AGGREGATES[:2])
+    ticks.fill(1_000)
+    changed = [{**HOURLY, "columns": {**HOURLY["columns"], "n": "count(*)"}}, AGGREGATES[1]]
+    confirmed = {**ticks.arguments(continuous_aggregates=changed), "confirm_drop": ["market.ticks_1h"]}
+    assert "which is made anew" in run_module("timescaledb_hypertables", confirmed)["msg"]
+    alone = {**ticks.arguments(continuous_aggregates=changed[:1]), "confirm_drop": ["market.ticks_1h"]}
+    assert "market.ticks_1d is made from market.ticks_1h, which would be dropped" in run_module("timescaledb_hypertables", alone)["msg"]
+    confirmed["confirm_drop"] = ["market.ticks_1h", "market.ticks_1d"]
+    done = run_module("timescaledb_hypertables", confirmed)
+    assert [one["action"] for one in done["objects"]] == ["delete", "delete", "create", "create"], done
+    assert ticks.query("SELECT sum(n) FROM market.ticks_1h") == [(1000,)]
+    assert ticks.differences_of("market.ticks_1d") == 0
+    assert ticks.converge(continuous_aggregates=changed)["changed"] is False
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "unknown column": {"columns": {"high": "max(prize)"}},
+    "open parenthesis": {"columns": {"high": "max(price"}},
+    "unknown function": {"columns": {"high": "nothing(price)"}},
+    "another statement": {"columns": {"high": "max(price) FROM market.ticks; DROP TABLE market.ticks; SELECT (1)"}},
+    "a comment": {"columns": {"high": "max(price) FROM market.ticks --"}},
+    "an end of its condition": {"where": "true) OR (true"},
+    "a subquery": {"where": "symbol IN (SELECT 'S1')"},
+    "a window function": {"columns": {"high": "rank() OVER ()"}},
+    "the time": {"where": "time < now()"},
+    "chance": {"columns": {"high": "max(price * random()::numeric)"}},
+    "the session's time zone": {"columns": {"days": "max(date_trunc('day', time))"}},
+    "an unknown time zone": {"bucket": "1 day", "timezone": "Mars/Olympus"},
+    "an hour that comes twice": {"bucket": "1 hour", "timezone": "Europe/Berlin"},
+    "a day that begins twice": {"bucket": "1 day", "timezone": "America/Havana"},
+    "months and days": {"bucket": "1 month 1 day"},
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_no_bucket_can_hold_is_refused_while_planning(ticks: Market, what: str) -> None:
+    for check in (True, False):
+        assert "aggregate market.ticks_1h" in ticks.refused(check=check, continuous_aggregates=[{**HOURLY, **REFUSED[what]}])
+    assert ticks.query(HYPERTABLES) == [(0,)]
+
+
+def test_what_is_made_from_an_aggregate_is_judged_before_it_is_there(ticks: Market) -> None:
+    daily = {**AGGREGATES[1], "columns": {"high": "max(higher)"}}
+    assert "aggregate market.ticks_1d" in ticks.refused(continuous_aggregates=[HOURLY, daily])
+    assert ticks.query(HYPERTABLES) == [(0,)]
+
+
+def test_a_schema_that_is_not_there_or_closed_is_noticed_before_any_change(ticks: Market) -> None:
+    elsewhere = [{**HOURLY, "name": "elsewhere.ticks_1h"}]
+    assert "the schema elsewhere is not there" in ticks.refused(continuous_aggregates=elsewhere)
+    assert ticks.converge(check=True, continuous_aggregates=elsewhere)["changed"]  # a migration may be pending
+    ticks.query("CREATE SCHEMA elsewhere")
+    assert "may not create in the schema elsewhere" in ticks.refused(continuous_aggregates=elsewhere)
+    assert ticks.query(HYPERTABLES) == [(0,)]
+
+
+@pytest.mark.parametrize("interval", ["24 hours", "36 hours", "90 minutes", "1 week"])
+def test_a_chunk_interval_is_the_same_however_it_is_written(ticks: Market, interval: str) -> None:
+    options = {"chunk_time_interval": interval, "continuous_aggregates": []}
+    assert ticks.converge(**options)["changed"]
+    assert ticks.converge(**options)["changed"] is False
+
+
+def test_a_view_that_was_dropped_is_made_again_over_its_rows(ticks: Market) -> None:
+    ticks.fill(5_000)
+    ticks.converge(migrate_data=True)
+    ticks.query("SELECT drop_chunks('market.ticks', older_than => interval '30 days')")
+    before = ticks.query("SELECT * FROM market.ticks_1d ORDER BY bucket, symbol")
+    ticks.query(f"DROP {'MATERIALIZED VIEW' if ticks.native else 'VIEW'} market.ticks_1h CASCADE")
+    predicted, done = ticks.converge(check=True), ticks.converge()
+    assert predicted["objects"] == done["objects"]
+    assert [one["name"].removeprefix(f"{ticks.database}.market.") for one in done["objects"]] == ["ticks_1h", "ticks_1d"]
+    if not ticks.native:  # the licensed edition has lost them
+        assert ticks.query("SELECT * FROM market.ticks_1d ORDER BY bucket, symbol") == before
+    assert ticks.converge()["changed"] is False
+    ticks.query("INSERT INTO market.ticks VALUES (now() - interval '9 days 2 seconds', 'S5', 9500, 9)")
+    ticks.refresh()
+    assert ticks.query("SELECT max(high) FROM market.ticks_1d") == [(9500,)]
+
+
+def test_a_column_that_was_dropped_and_added_again_is_aggregated_again(ticks: Market) -> None:
+    ticks.fill(5_000)
+    ticks.converge(migrate_data=True)
+    ticks.query("ALTER TABLE market.ticks DROP COLUMN volume CASCADE")
+    assert 'column "volume" does not exist' in ticks.refused()
+    ticks.query("ALTER TABLE market.ticks ADD COLUMN volume numeric NOT NULL DEFAULT 2")
+    assert ticks.converge()["changed"]
+    assert ticks.differences() == {}
+    assert ticks.converge()["changed"] is False
+
+
+def test_a_table_that_was_dropped_and_made_anew_begins_anew(ticks: Market) -> None:
+    ticks.fill(5_000)
+    keep = {"continuous_aggregates": [{**one, "start_offset": "180 days"} for one in AGGREGATES]}
+    ticks.converge(migrate_data=True, retention={"drop_after": "200 days"}, **keep)
+    ticks.query("DROP TABLE market.ticks CASCADE")
+    for statement in TABLE:
+        ticks.query(statement)
+    confirmed = {**ticks.arguments(**keep), "confirm_drop": list(DIRECT)}
+    if not ticks.native:
+        assert "it holds rows of a table market.ticks that was dropped" in ticks.refused(**keep)
+    done = run_module("timescaledb_hypertables", confirmed)
+    assert not done["failed"], done
+    assert ticks.converge(**keep)["changed"] is False
+    ticks.fill(1_000, days=150)
+    ticks.refresh()
+    assert ticks.differences() == {}
+    if not ticks.native:  # the old table's retention is over with it
+        assert ticks.query("SELECT drop_after FROM _rollup.hypertables") == [(None,)]
+        assert ticks.query("SELECT FROM _rollup.tasks WHERE kind = 'retention'") == []
+
+
+@pytest.mark.equivalent
+def test_tables_of_two_owners_are_refused_where_one_job_serves_both(ticks: Market) -> None:
+    ticks.query("CREATE TABLE market.others (LIKE market.ticks)")
+    arguments = ticks.arguments()
+    other = {"name": "market.others", "chunk_time_interval": "1 day", "continuous_aggregates": [{**HOURLY, "name": "market.others_1h"}]}
+    arguments["databases"][0]["hypertables"].append(other)
+    assert "let all of these tables have the same owner" in run_module("timescaledb_hypertables", arguments)["msg"]
     assert ticks.query(HYPERTABLES) == [(0,)]
 
 
@@ -216,3 +335,31 @@ def test_the_licensed_edition_gets_its_own_objects(ticks: Market) -> None:
     assert ticks.query("SELECT view_name FROM timescaledb_information.continuous_aggregates") == [("ticks_1h",)]
     jobs = ticks.query("SELECT proc_name FROM timescaledb_information.jobs WHERE job_id >= 1000 ORDER BY 1")
     assert jobs == [("policy_compression",), ("policy_refresh_continuous_aggregate",), ("policy_retention",)]
+
+
+@pytest.mark.equivalent
+def test_retention_and_refreshes_at_the_same_time_do_not_block_each_other(ticks: Market) -> None:
+    ticks.fill(20_000)
+    ticks.converge(migrate_data=True, retention={"drop_after": "20 days"}, continuous_aggregates=[{**one, "start_offset": "18 days"} for one in AGGREGATES[:2]])
+    before = ticks.query("SELECT sum(volume), count(*) FROM market.ticks_1d")
+    stop, failures = threading.Event(), []
+
+    def refresh() -> None:
+        while not stop.is_set():
+            try:
+                ticks.query("CALL _rollup.refresh_all()")
+            except psycopg2.Error as error:
+                failures.append(str(error))
+
+    others = [threading.Thread(target=refresh) for _number in range(3)]
+    for other in others:
+        other.start()
+    try:
+        ticks.query("CALL _rollup.retain('market.ticks')")
+    finally:
+        stop.set()
+        for other in others:
+            other.join(60)
+    assert failures == []
+    assert ticks.query("SELECT min(time) > now() - interval '22 days' FROM market.ticks") == [(True,)]
+    assert ticks.query("SELECT sum(volume), count(*) FROM market.ticks_1d") == before

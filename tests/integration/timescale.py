@@ -28,6 +28,11 @@ SETTINGS = (
 OWNER = "market_owner"
 OHLC = {"open": "first(price, time)", "high": "max(price)", "low": "min(price)", "close": "last(price, time)", "volume": "sum(volume)"}
 FROM_OHLC = {"open": "first(open, bucket)", "high": "max(high)", "low": "min(low)", "close": "last(close, bucket)", "volume": "sum(volume)"}
+TABLE = (
+    "CREATE TABLE market.ticks (time timestamptz NOT NULL, symbol text NOT NULL, price numeric NOT NULL, volume numeric NOT NULL)",
+    "CREATE INDEX ON market.ticks (symbol, time DESC)",
+    f"ALTER TABLE market.ticks OWNER TO {OWNER}",
+)
 AGGREGATES: list[dict[str, Any]] = [
     {"name": "market.ticks_1h", "bucket": "1 hour", "group_by": ["symbol"], "columns": OHLC},
     {"name": "market.ticks_1d", "source": "market.ticks_1h", "bucket": "1 day", "group_by": ["symbol"], "columns": FROM_OHLC},
@@ -46,6 +51,19 @@ DIRECT = {
     "market.ticks_1d": f"SELECT time_bucket('1 day', time), symbol, {', '.join(OHLC.values())} FROM market.ticks GROUP BY 1, 2",
     "market.ticks_1w": "SELECT time_bucket('1 week', time), symbol, count(*), avg(price) FROM market.ticks GROUP BY 1, 2",
     "market.ticks_1mon": "SELECT time_bucket('1 month', time, 'Europe/Berlin'), count(*), sum(volume) FROM market.ticks WHERE volume > 1 GROUP BY 1",
+}
+
+# The same from one look at many rows: all borders are borders of hours.
+HOURS = f"""
+    SELECT time_bucket('1 hour', time) AS hour, symbol, {", ".join(f"{expression} AS {name}" for name, expression in OHLC.items())},
+           count(*) AS n, sum(price) AS total, count(*) FILTER (WHERE volume > 1) AS heavy, sum(volume) FILTER (WHERE volume > 1) AS heavy_volume
+    FROM market.ticks GROUP BY 1, 2"""
+FROM_HOURS = {
+    "market.ticks_1h": f"SELECT hour, symbol, {', '.join(OHLC)} FROM hours",
+    "market.ticks_1d": "SELECT time_bucket('1 day', hour), symbol, first(open, hour), max(high), min(low), last(close, hour), sum(volume) FROM hours "
+    "GROUP BY 1, 2",
+    "market.ticks_1w": "SELECT time_bucket('1 week', hour), symbol, sum(n)::bigint, sum(total) / sum(n) FROM hours GROUP BY 1, 2",
+    "market.ticks_1mon": "SELECT time_bucket('1 month', hour, 'Europe/Berlin'), sum(heavy)::bigint, sum(heavy_volume) FROM hours WHERE heavy > 0 GROUP BY 1",
 }
 
 
@@ -131,6 +149,14 @@ class Market:
         """Rows in which an aggregate and the direct aggregation differ, by aggregate; empty when all are right."""
         return {name: count for name in DIRECT if (count := self.differences_of(name))}
 
+    def differences_at_once(self) -> dict[str, int]:
+        """The same for many rows."""
+        parts = [
+            f"SELECT '{name}', (SELECT count(*) FROM ((TABLE {name} EXCEPT ALL ({direct})) UNION ALL (({direct}) EXCEPT ALL TABLE {name})) AS x)"
+            for name, direct in FROM_HOURS.items()
+        ]
+        return {name: count for name, count in self.query(f"WITH hours AS MATERIALIZED ({HOURS}) {' UNION ALL '.join(parts)}") if count}
+
     def differences_of(self, name: str) -> int:
         query = (
             f"WITH mine AS MATERIALIZED (SELECT * FROM {name}), direct AS MATERIALIZED ({DIRECT[name]}) "
@@ -155,9 +181,7 @@ def market(server: Server, database: str) -> Market:
     for statement in (
         "CREATE EXTENSION timescaledb",
         f"CREATE SCHEMA market AUTHORIZATION {OWNER}",
-        "CREATE TABLE market.ticks (time timestamptz NOT NULL, symbol text NOT NULL, price numeric NOT NULL, volume numeric NOT NULL)",
-        "CREATE INDEX ON market.ticks (symbol, time DESC)",
-        f"ALTER TABLE market.ticks OWNER TO {OWNER}",
+        *TABLE,
     ):
         server.query(statement, database=database)
     return Market(server, database)

@@ -71,6 +71,10 @@ def titles(steps: Any) -> list[str]:
     return [step.change.title for step in steps]
 
 
+def action(step: Any) -> str:
+    return "create" if step.change.before is None else "delete" if step.change.after is None else "update"
+
+
 def refusal(wanted: Database, actual: State, **options: Any) -> str:
     with pytest.raises(InputError) as error:
         plan(wanted, actual, **options)
@@ -127,6 +131,44 @@ def test_another_definition_is_refused_unless_the_aggregate_may_be_dropped() -> 
     assert "another columns means making it anew" in refusal(changed, converged(database(HOURLY)))
     steps = plan(changed, converged(database(HOURLY)), confirm_drop=["m.p_1h"])
     assert "DROP VIEW" in steps[0].work[0].statement.text()
+    assert [action(step) for step in steps] == ["delete", "create"]
+
+
+def test_what_is_made_from_an_aggregate_goes_before_it() -> None:
+    changed = database({**HOURLY, "bucket": "30 minutes"}, DAILY)
+    actual = converged(database(HOURLY, DAILY))
+    assert "m.p_1d: it is made from m.p_1h, which is made anew" in refusal(changed, actual, confirm_drop=["m.p_1h"])
+    assert "m.p_1d is made from m.p_1h, which would be dropped" in refusal(database(), actual, confirm_drop=["m.p_1h"])
+    steps = plan(changed, actual, confirm_drop=["m.p_1h", "m.p_1d"])
+    assert [step.change.name for step in steps] == ["d.m.p_1d", "d.m.p_1h", "d.m.p_1h", "d.m.p_1d"]
+
+
+def left(actual: State, remains: str) -> State:
+    return replace(actual, aggregates={name: replace(found, remains=remains) for name, found in actual.aggregates.items()})
+
+
+def test_rows_without_a_view_get_it_back_and_a_mere_record_begins_anew() -> None:
+    wanted = database(HOURLY)
+    for remains, created in (("rows", False), ("record", True)):
+        steps = plan(wanted, left(converged(wanted), remains))
+        statements = [work.statement.text() for step in steps for work in step.work]
+        assert titles(steps) == ["continuous aggregate d.m.p_1h"]
+        assert any("CREATE TABLE" in one for one in statements) is created
+        assert any("CREATE OR REPLACE VIEW" in one for one in statements)
+
+
+def test_rows_of_a_table_that_was_dropped_are_dropped_only_by_name() -> None:
+    wanted = database(HOURLY)
+    actual = left(replace(converged(wanted), hypertables={}), "rows")
+    assert "rows of a table m.p that was dropped" in refusal(wanted, actual)
+    assert [action(step) for step in plan(wanted, actual, confirm_drop=["m.p_1h"])] == ["delete", "create", "create"]
+
+
+def test_the_job_of_a_database_that_is_gone_is_removed() -> None:
+    wanted = database(HOURLY)
+    jobs = {**converged(wanted).scheduler.jobs, "rollup:old": ("* * * * *", "CALL _rollup.run_due()", "old", "o")}
+    actual = replace(converged(wanted), scheduler=Scheduler(available=True, installed=True, jobs=jobs, lost=("rollup:old",)))
+    assert titles(plan(wanted, actual)) == ["job rollup:old"]
 
 
 def test_rollups_become_native_with_their_history() -> None:
@@ -156,6 +198,9 @@ def test_each_object_says_how_it_is_done() -> None:
     assert any("no pg_cron" in one["implementation"] for one in implementations(wanted, without))
 
 
+DROPPING_TABLE = {"chunk_time_interval": "1 day", "retention": {"drop_after": "9 days"}}
+TWO_TABLES = desired([{"name": "d", "hypertables": [{"name": "m.p", **DROPPING_TABLE}, {"name": "m.q", **DROPPING_TABLE}]}])[0]
+TWO_OWNERS = {"m.p": Table(owner="o", columns=COLUMNS), "m.q": Table(owner="x", columns=COLUMNS)}
 # What would lose or leak data, or cannot be.
 DROPPING = {"drop_after": "90 days"}
 SECURED = {"m.p": Table(owner="o", columns=COLUMNS, row_security=True)}
@@ -194,6 +239,11 @@ def test_a_declaration_that_loses_data_or_cannot_be_is_refused(wanted: Database,
         (database(), state(compressed_chunks=3), "reads as if their rows were not there"),
         (database(HOURLY), replace(converged(database(HOURLY), LICENSED), edition=APACHE), "nothing refreshes it"),
         (database(), state(Edition("timescale", library=False, version="2.19.3")), "has no licensed library"),
+        (
+            TWO_TABLES,
+            state(tables={"m.p": Table(owner="o", columns=COLUMNS), "m.q": Table(owner="x", columns=COLUMNS)}),
+            "let all of these tables have the same",
+        ),
         (database(), state(tables={}), "a migration must make it first"),
         (database(), state(tables={"m.p": Table(owner="o", columns=COLUMNS, kind="v")}), "no plain table"),
         (database(), state(tables={"m.p": Table(owner="o", columns=COLUMNS, rows=5_000_000, size=612 * 2**20)}), "about 5,000,000 rows in 612 MB"),
@@ -221,6 +271,10 @@ def test_the_cost_of_turning_a_table_with_rows_stands_in_the_plan() -> None:
         ({"name": "p"}, "must be schema.name"),
         ({"name": "m.p", "chunk_interval": "1 day"}, "did you mean 'chunk_time_interval'?"),
         ({"name": "m.p", "chunk_time_interval": "daily"}, "write a span of time"),
+        ({"name": "m.p", "chunk_time_interval": "1 month"}, "chunks have a fixed length"),
+        ({"name": "m.p", "chunk_time_interval": "1 day", "continuous_aggregates": [{**HOURLY, "bucket": "1 month 2 days"}]}, "say whole months"),
+        ({"name": "m.p", "chunk_time_interval": "1 day", "continuous_aggregates": [{**HOURLY, "where": "price > 1; DROP TABLE m.p"}]}, "its `;` would end it"),
+        ({"name": "m.p", "chunk_time_interval": "1 day", "continuous_aggregates": [{**HOURLY, "columns": {"x": " "}}]}, "it is empty"),
         ({"name": "m.p", "chunk_time_interval": "1 day", "continuous_aggregates": [{**HOURLY, "source": "m.other"}]}, "neither this hypertable"),
         ({"name": "m.p", "chunk_time_interval": "1 day", "continuous_aggregates": [HOURLY, HOURLY]}, "twice"),
         ({"name": "m.p", "chunk_time_interval": "1 day", "continuous_aggregates": [{**HOURLY, "columns": {}}]}, "must map each column's name"),
