@@ -11,9 +11,11 @@ from ansible_collections.nexanest.database.plugins.plugin_utils.background impor
 
 
 class ActionModule(BackgroundAction):
-    """Checking a set is reading all of it: that is done once."""
+    """Looking first would read the whole set twice."""
 
     looks_first = False
 
     def announcement(self, plan: dict[str, Any]) -> str:
-        return f"reading the set {self._task.args['set']}" if self._task.args.get("set") else "looking what earlier restores left"
+        """What is said before the work begins."""
+        words = {"undone": "undoing a restore", "cleaned": "removing what restores replaced"}
+        return words.get(str(self._task.args.get("state")), f"restoring the set {self._task.args.get('set')}")

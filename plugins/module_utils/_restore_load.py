@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import WORK, Bulk, BulkError, Neighbour, password_file
@@ -34,22 +33,23 @@ class Loader:
     jobs: int
 
     def load(self, source: str, side: str, label: str) -> None:
-        """All of a dump. source: the database's name in the set."""
+        """All of a dump. source: its folder."""
         self._run(source, side, label, ["--jobs", str(self.jobs)])
 
     def load_timescale(self, source: str, side: str, label: str, schema: str) -> None:
         """Its own rows before all others. schema: of the extension, which is there."""
         listed = self._list(source)
         own = [line for line in listed if timescale.OWN_DATA.match(line)]
-        # The schema was made for the extension; everything else of it (its rights, its comment) is in the dump.
+        # A schema of its own was made for the extension; everything else of it (its rights, its comment) is in the dump.
         made = re.compile(rf"^\d+; 2615 \d+ SCHEMA - {re.escape(schema)} ")
+        first = set(own)
         lists = {
-            "before": [line for line in listed if not made.match(line)],
+            "before": [line for line in listed if schema == "public" or not made.match(line)],
             "own": own,
-            "rows": [line for line in listed if line not in set(own)],
+            "rows": [line for line in listed if line not in first],
         }
         for name, lines in lists.items():
-            (self.folder / f"{self._folder(source)}.{name}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            (self.folder / f"{source}.{name}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         parallel = ["--jobs", str(self.jobs)]
         self._run(source, side, label, ["--section=pre-data", *self._use(source, "before")])
         if own:
@@ -58,10 +58,10 @@ class Loader:
         self._run(source, side, label, ["--section=post-data", *parallel])
 
     def _use(self, source: str, name: str) -> list[str]:
-        return ["--use-list", f"{WORK}/{self._folder(source)}.{name}"]
+        return ["--use-list", f"{WORK}/{source}.{name}"]
 
     def _list(self, source: str) -> list[str]:
-        return self._bulk(None).run(["pg_restore", "--list", f"{WORK}/{self._folder(source)}"]).splitlines()
+        return self._bulk(None).run(["pg_restore", "--list", f"{WORK}/{source}"]).splitlines()
 
     def _run(self, source: str, side: str, label: str, options: Sequence[str]) -> None:
         errors: list[str] = []
@@ -69,7 +69,7 @@ class Loader:
             argv = [
                 *("pg_restore", "--format=directory", "--exit-on-error", "--verbose", "--no-password"),
                 *("--host", self.neighbour.address, "--username", str(self.login["login_user"]), "--dbname", side, *options),
-                f"{WORK}/{self._folder(source)}",
+                f"{WORK}/{source}",
             ]
             self._bulk(keys).run(argv, heard=self._listener(source, label, errors), watch=self.progress.heartbeat)
         if errors:
@@ -80,7 +80,7 @@ class Loader:
 
     def _listener(self, source: str, label: str, errors: list[str]) -> Callable[[str], None]:
         """Of what has ended, its file's size counts."""
-        folder = self.folder / self._folder(source)
+        folder = self.folder / source
         sizes = {path.name.partition(".")[0]: path.stat().st_size for path in folder.iterdir()}
         total = sum(sizes.values())
         done = [0]
@@ -94,10 +94,6 @@ class Loader:
                 self.progress.step(label, done[0], total)
 
         return hear
-
-    @staticmethod
-    def _folder(source: str) -> str:
-        return quote(source, safe="")
 
 
 def extension_schema(catalog: Sequence[Sequence[Any]], name: str) -> tuple[str, str]:

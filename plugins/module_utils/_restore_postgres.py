@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_facts as facts
@@ -252,13 +253,14 @@ class _Copy:
     def _load(self) -> None:
         version = self.database.extensions.get(timescale.NAME)
         loader, label = self.material.loader, self.item.label
+        folder = PurePosixPath(self.database.path).name
         if version is None:
-            loader.load(self.database.name, self.side, label)
+            loader.load(folder, self.side, label)
             return
         schema = extension_schema(self.material.catalogs[self.database.name], timescale.NAME)
         with self.server.session(self.side) as session:
             timescale.begin(session, version, schema)
-        loader.load_timescale(self.database.name, self.side, label, schema[0])
+        loader.load_timescale(folder, self.side, label, schema[0])
         with self.server.session(self.side) as session:
             self.awake = timescale.end(session, licensed=self.material.found.license == "timescale" and self.material.found.library)
 

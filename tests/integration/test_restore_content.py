@@ -53,7 +53,7 @@ CREATE PROCEDURE doing() LANGUAGE sql BEGIN ATOMIC SELECT 1; END;
 CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS $f$ BEGIN PERFORM 1; END $f$;
 CREATE EVENT TRIGGER watch ON ddl_command_start EXECUTE FUNCTION watch();
 ALTER EVENT TRIGGER watch DISABLE;
-CREATE STATISTICS both ON a, b FROM parent;
+CREATE STATISTICS pair ON a, b FROM parent;
 ALTER DEFAULT PRIVILEGES FOR ROLE keeper GRANT SELECT ON TABLES TO reader;
 GRANT SELECT (a) ON parent TO reader;
 GRANT keeper TO reader;
@@ -102,13 +102,13 @@ def backup(server: Server, folder: Path) -> str:
 
 def test_everything_that_a_database_can_hold_comes_back_equal(server: Server, tmp_path: Path) -> None:
     make(server, LONG)
-    make(server, "latin", "ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc")
+    make(server, "la.tin", "ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc")
     make(server, "icu", "ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8'")
     for name in (LONG, "icu"):
         server.query(CONTENT, database=name)
-    server.query("CREATE TABLE t (word text); INSERT INTO t VALUES ('Köln'), ('naïve')", database="latin")
-    name, before = backup(server, tmp_path / "backups"), {one: picture(server, one) for one in (LONG, "latin", "icu")}
-    server.query("UPDATE t SET word = 'Bonn'", database="latin")
+    server.query("CREATE TABLE t (word text); INSERT INTO t VALUES ('Köln'), ('naïve')", database="la.tin")
+    name, before = backup(server, tmp_path / "backups"), {one: picture(server, one) for one in (LONG, "la.tin", "icu")}
+    server.query("UPDATE t SET word = 'Bonn'", database="la.tin")
     with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
         cursor.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(LONG)))
         cursor.execute("REVOKE keeper FROM reader")
@@ -116,7 +116,7 @@ def test_everything_that_a_database_can_hold_comes_back_equal(server: Server, tm
     result = restorer.restored(name)
     assert {row["name"]: row["action"] for row in result["databases"]} == {
         f"postgres/{LONG}": "create",
-        "postgres/latin": "replace",
+        "postgres/la.tin": "replace",
         "postgres/icu": "replace",
     }
     for one, was in before.items():
@@ -125,7 +125,7 @@ def test_everything_that_a_database_can_hold_comes_back_equal(server: Server, tm
     assert server.query("SELECT pg_has_role('reader', 'keeper', 'MEMBER')") == [(False,)], "roles that exist are never touched"
     restorer.undone()
     assert server.query("SELECT count(*) FROM pg_database WHERE datname = %s", LONG) == [(0,)]
-    assert server.query("SELECT DISTINCT word FROM t", database="latin") == [("Bonn",)]
+    assert server.query("SELECT DISTINCT word FROM t", database="la.tin") == [("Bonn",)]
     restorer.cleaned()
     assert restorer.left() == []
 
