@@ -69,17 +69,17 @@ def _words(rights: Iterable[tuple[str, str, bool]] | None) -> str:
 
 
 def _differs(change: Change) -> bool:
-    return bool(_skeleton(change.before) != _skeleton(change.after))
+    return bool(skeleton(change.before) != skeleton(change.after))
 
 
-def _skeleton(value: Any) -> Any:
+def skeleton(value: Any) -> Any:
     """A value without what a dump changes in an expression."""
     if isinstance(value, str):
         return re.sub(r"[()\s]", "", _CAST.sub("", value))
     if isinstance(value, dict):
-        return {key: _skeleton(item) for key, item in value.items()}
+        return {key: skeleton(item) for key, item in value.items()}
     if isinstance(value, list):
-        return sorted((_skeleton(item) for item in value), key=repr)
+        return sorted((skeleton(item) for item in value), key=repr)
     return value
 
 

@@ -16,10 +16,11 @@ from psycopg2 import sql
 from servers import Server
 
 from ansible_collections.nexanest.database.plugins.module_utils import _catalog
+from ansible_collections.nexanest.database.plugins.module_utils._restore_compare import skeleton
 
 _TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname !~ '^(pg_|_timescaledb|information_schema)'
+WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.relpersistence <> 't' AND n.nspname !~ '^(pg_|_timescaledb|information_schema)'
 ORDER BY 1, 2
 """
 _DATABASE = """
@@ -97,7 +98,7 @@ def picture(server: Server, database: str, *, name: str | None = None) -> dict[s
     if name is not None:
         found["database"] = [(name, *row[1:]) for row in found["database"]]
     with session(server, database) as connection, connection.cursor() as cursor:
-        found["catalog"] = dict(_catalog.snapshot(connection))
+        found["catalog"] = {key: skeleton(dict(value)) for key, value in _catalog.snapshot(connection).items()}
         cursor.execute(_TABLES)
         for schema, table in cursor.fetchall():
             cursor.execute(

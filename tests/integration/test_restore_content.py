@@ -37,6 +37,7 @@ CREATE TABLE parent_0 PARTITION OF parent FOR VALUES WITH (MODULUS 2, REMAINDER 
 CREATE TABLE parent_1 PARTITION OF parent FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 INSERT INTO parent SELECT i, i::text FROM generate_series(1, 100) i;
 CREATE TABLE child (a int REFERENCES parent ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
+ALTER TABLE child OWNER TO keeper;
 INSERT INTO child SELECT 1 + i % 100 FROM generate_series(1, 500) i;
 CREATE SEQUENCE alone AS smallint CYCLE MAXVALUE 99;
 SELECT setval('alone', 42, false);
@@ -61,7 +62,6 @@ COMMENT ON COLUMN parent.b IS 'it''s "b"';
 SELECT lo_from_bytea(77, decode(repeat('ff00', 5000), 'hex'));
 ALTER LARGE OBJECT 77 OWNER TO keeper;
 CREATE PUBLICATION changes FOR TABLE child;
-ALTER TABLE child OWNER TO keeper;
 """
 
 
