@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from modules import run_module
 from restoring import Restorer, picture
 from servers import Server
 from timescale import Market, market, timescale_server
+
+from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
 
 # Those that the extension makes itself begin when it is made.
 JOBS = "SELECT to_jsonb(j) - CASE WHEN id < 1000 THEN 'initial_start' ELSE '' END FROM _timescaledb_config.bgw_job j ORDER BY id"
@@ -62,6 +65,22 @@ def test_hypertables_aggregates_and_jobs_come_back_equal(server: Server, restore
     assert one.differences() == {}
     assert not one.converge()["changed"]
     server.query("DROP DATABASE market WITH (FORCE)")
+
+
+def test_a_set_says_of_which_edition_it_is_and_the_apache_one_refuses_the_licensed_one(server: Server, restorer: Restorer) -> None:
+    one = market(server, "edition")
+    name = backup(restorer)
+    path = restorer.backups / name / manifests.NAME
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    assert document["servers"]["timescaledb"]["timescaledb_license"] == ("timescale" if one.native else "apache")
+    document["servers"]["timescaledb"]["timescaledb_license"] = "timescale"
+    del document["format"], document["sha256"]
+    path.write_text(manifests.write(manifests._load(manifests.Manifest, document, "")), encoding="utf-8")
+    if one.native:
+        restorer.restored(name, databases=["edition"])
+    else:
+        assert "the server has the Apache edition" in restorer.refused(name, databases=["edition"])
+    server.query("DROP DATABASE edition WITH (FORCE)")
 
 
 @pytest.mark.native
