@@ -56,12 +56,13 @@ def _hypertable(item: Any, where: str) -> Hypertable:
     name = _relation(data.get("name"), f"{where}: the name of a hypertable")
     here = f"{where}: hypertable {name}"
     aggregates = [_aggregate(one, name, here) for one in checks.listing(data.get("continuous_aggregates") or [], f"{here}: continuous_aggregates")]
+    time_column = checks.identifier(data.get("time_column", "time"), f"{here}: time_column")
     return Hypertable(
         name=name,
-        time_column=checks.identifier(data.get("time_column", "time"), f"{here}: time_column"),
+        time_column=time_column,
         chunk_time_interval=_chunk_interval(data, here),
         migrate_data=checks.flag(data.get("migrate_data"), f"{here}: migrate_data"),
-        columnstore=_columnstore(data.get("columnstore"), here),
+        columnstore=_columnstore(data.get("columnstore"), time_column, here),
         retention=_retention(data.get("retention"), here),
         aggregates=_in_order(aggregates, name, here),
     )
@@ -74,13 +75,14 @@ def _chunk_interval(data: Mapping[str, Any], where: str) -> Span:
     return found.fixed
 
 
-def _columnstore(item: Any, where: str) -> Columnstore | None:
+def _columnstore(item: Any, time_column: str, where: str) -> Columnstore | None:
     if item is None:
         return None
     data = checks.keys(item, COLUMNSTORE_KEYS, f"{where}: columnstore")
     return Columnstore(
         segmentby=_names(data.get("segmentby"), f"{where}: segmentby"),
-        orderby=tuple(_order(one, where) for one in checks.listing(data.get("orderby") or [], f"{where}: orderby")),
+        # The server's own default, said aloud: what it says itself is compared with it.
+        orderby=tuple(_order(one, where) for one in checks.listing(data.get("orderby") or [], f"{where}: orderby")) or (Order(time_column, descending=True),),
         after=_span(data, "after", where) if data.get("after") is not None else None,
     )
 

@@ -85,10 +85,10 @@ def columnstore(target: str, wanted: Columnstore | None, actual: Columnstore | N
 
 def _packing(target: str, wanted: Columnstore, owner: str | None) -> Work:
     options, arguments = ["timescaledb.enable_columnstore = true"], []
+    # Also where no column is named: else the server would choose some, and others later.
     for key, found in (("segmentby", wanted.segmentby), ("orderby", wanted.orderby)):
-        if found:
-            options.append(f"timescaledb.{key} = {{}}")
-            arguments.append(value(", ".join(_column(one) for one in found)))
+        options.append(f"timescaledb.{key} = {{}}")
+        arguments.append(value(", ".join(_column(one) for one in found)))
     return as_role(owner, f"ALTER TABLE {{}} SET ({', '.join(options)})", name(*relation(target)), *arguments)
 
 

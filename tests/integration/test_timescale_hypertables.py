@@ -330,6 +330,29 @@ def test_a_failing_task_is_recorded_and_stops_no_other(ticks: Market) -> None:
 
 
 @pytest.mark.native
+@pytest.mark.parametrize(
+    "columnstore",
+    [
+        {"after": "7 days"},
+        {"segmentby": ["symbol"], "after": "7 days"},
+        {"orderby": ["price", "time DESC"], "after": "7 days"},
+        {"segmentby": ["symbol"], "orderby": ["time"]},
+    ],
+)
+def test_a_columnstore_is_the_same_on_a_second_run(ticks: Market, columnstore: dict[str, Any]) -> None:
+    options = {"columnstore": columnstore, "continuous_aggregates": []}
+    ticks.fill(2_000)
+    ticks.converge(migrate_data=True, **options)
+    assert ticks.converge(**options)["changed"] is False
+    # Its policy may be at it as well.
+    ticks.query("SELECT compress_chunk(chunk, if_not_compressed => true) FROM show_chunks('market.ticks', older_than => interval '10 days') AS chunk")
+    assert ticks.converge(**options)["changed"] is False
+    changed = {"columnstore": {**columnstore, "segmentby": [] if columnstore.get("segmentby") else ["symbol"]}, "continuous_aggregates": []}
+    assert [one["kind"] for one in ticks.converge(**changed)["objects"]] == ["columnstore"]
+    assert ticks.converge(**changed)["changed"] is False
+
+
+@pytest.mark.native
 def test_the_licensed_edition_gets_its_own_objects(ticks: Market) -> None:
     ticks.converge(retention={"drop_after": "90 days"}, columnstore={"after": "7 days"}, continuous_aggregates=[{**HOURLY, "start_offset": "80 days"}])
     assert ticks.query("SELECT view_name FROM timescaledb_information.continuous_aggregates") == [("ticks_1h",)]
