@@ -28,7 +28,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._restore_redis i
 
 ROOT = Path(__file__).resolve().parents[2]
 START = ROOT / "roles/redis/files/start-redis"
-MARK = "test-redis-restore"
+MARK = f"test-redis-restore-{os.getpid()}"
 FAST = "repl-diskless-sync-delay 0\n"
 KINDS = {"append-only": APPEND_ONLY + FAST, "snapshots": "appendonly no\nsave 3600 1\n" + FAST}
 
