@@ -39,7 +39,7 @@ class RestoreRedisError(Exception):
 class RedisTarget:
     """One instance and one restore. wanted: what the manifest says of its dump; login: the administrator's, as REDIS_LOGIN_ARGUMENTS.
 
-    mark: as of Bulk; timeout: seconds in which the server loads its data.
+    mark: of the restore, for its tools; timeout: seconds in which the server loads its data.
     """
 
     container: str
@@ -52,7 +52,7 @@ class RedisTarget:
     def prepare(self, plain: Path) -> None:
         """Make a side from the dump in the file `plain`, and prove it against the manifest."""
         with self._step("prepare"):
-            volume, sides = self._look()
+            volume, sides = self._begin()
             if sides.swapped(self.id) or sides.prepared(self.id):
                 return
             if not volume.finishes_exchanges():
@@ -67,7 +67,7 @@ class RedisTarget:
     def discard(self) -> None:
         """Remove the side."""
         with self._step("discard"):
-            volume, sides = self._look()
+            volume, sides = self._begin()
             if sides.swapped(self.id) or (sides.order is not None and sides.order.id == self.id):
                 raise VolumeError("it is in place: undo the restore first")
             volume.away(self.id, NEW + PARTIAL)
@@ -112,7 +112,7 @@ class RedisTarget:
     def drop_old(self) -> None:
         """Remove the data that the restored ones replaced."""
         with self._step("clean up after the swap of"):
-            volume, sides = self._look()
+            volume, sides = self._begin()
             if sides.order is not None and sides.order.id == self.id:
                 raise VolumeError("its swap is not finished: finish or undo the restore first")
             if NEW not in sides.of(self.id):
@@ -121,8 +121,7 @@ class RedisTarget:
     def sweep(self, keep: Collection[str]) -> list[str]:
         """Remove what killed restores have left, but nothing of the restores `keep`; ids of others whose old data are there, which are never removed here."""
         with self._step("clean up"):
-            remove_left(self.mark)
-            volume, sides = self._look()
+            volume, sides = self._begin()
             litter = sides.litter(keep)
             if litter:
                 volume.clear(litter)
@@ -135,9 +134,19 @@ class RedisTarget:
         except _OURS as error:
             raise RestoreRedisError(f"could not {what} Redis in {self.container}: {_remedied(str(error))}") from error
 
+    @property
+    def _tools(self) -> str:
+        """Mark of this instance's tools alone: those of other targets may be at work."""
+        return f"{self.mark} {self.container}"
+
     def _look(self) -> tuple[Volume, Sides]:
-        volume = volume_of(self.container, self.mark)
+        volume = volume_of(self.container, self._tools)
         return volume, volume.sides()
+
+    def _begin(self) -> tuple[Volume, Sides]:
+        """What a run that was killed left running is ended first: two exchanges at once would be in each other's way."""
+        remove_left(self._tools)
+        return self._look()
 
     def _copy(self, volume: Volume, plain: Path) -> Rdb:
         if volume.copy(self.id, plain) != measure(plain)[1]:
@@ -176,7 +185,7 @@ class RedisTarget:
 
     def _turn(self, into: str) -> bool:
         """Exchange so that `into` is in place; whether the server has yet to start with it."""
-        volume, sides = self._look()
+        volume, sides = self._begin()
         if sides.order is not None and sides.order.id != self.id:
             raise VolumeError(f"the restore {sides.order.id} is in the midst of an exchange: finish or undo that one first")
         if sides.order is None and sides.swapped(self.id) == (into == NEW):

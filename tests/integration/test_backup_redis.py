@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -17,7 +18,7 @@ from redis_servers import RedisServer, docker, redis_server
 
 from ansible_collections.nexanest.database.plugins.module_utils._backup_redis import Instance, RedisDumpError, dump
 
-MARK = "test-redis-dump"
+MARK = f"test-redis-dump-{os.getpid()}"
 
 
 @pytest.fixture(scope="module")

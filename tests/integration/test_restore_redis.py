@@ -28,7 +28,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._restore_redis i
 
 ROOT = Path(__file__).resolve().parents[2]
 START = ROOT / "roles/redis/files/start-redis"
-MARK = "test-redis-restore"
+MARK = f"test-redis-restore-{os.getpid()}"
 FAST = "repl-diskless-sync-delay 0\n"
 KINDS = {"append-only": APPEND_ONLY + FAST, "snapshots": "appendonly no\nsave 3600 1\n" + FAST}
 
@@ -337,12 +337,10 @@ def test_sweep_takes_what_is_ours_and_nobody_waits_for(appending: RedisServer, t
 
 
 KILLER = """#!/bin/sh
-# The n-th call of docker kills who called it: before its work (the order says 'before'), or after.
+# The n-th call of docker kills who called it: all that was done before is done.
 count=$(($(cat "$KILL_COUNT") + 1)); echo $count >"$KILL_COUNT"
-if [ "$count" = "$KILL_AT" ] && [ "$KILL_WHEN" = before ]; then kill -9 $PPID; exit 1; fi
-"$KILL_DOCKER" "$@"; code=$?
-if [ "$count" = "$KILL_AT" ] && [ "$KILL_WHEN" = after ]; then kill -9 $PPID; fi
-exit $code
+if [ "$count" = "$KILL_AT" ]; then kill -9 $PPID; exit 1; fi
+exec "$KILL_DOCKER" "$@"
 """
 PROGRAM = """
 import json, sys
@@ -362,8 +360,8 @@ def killed(target: RedisTarget, folder: Path, at: int, *operation: str) -> bool:
     (folder / "bin/docker").chmod(0o755)
     (folder / "count").write_text("0")
     environment = {
-        **os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "KILL_COUNT": str(folder / "count"), "KILL_AT": str((at + 1) // 2),
-        "KILL_WHEN": ("before", "after")[at % 2], "KILL_DOCKER": shutil.which("docker") or "", "PYTHONPATH": str(ROOT / ".ansible_dev"),
+        **os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "KILL_COUNT": str(folder / "count"), "KILL_AT": str(at),
+        "KILL_DOCKER": shutil.which("docker") or "", "PYTHONPATH": str(ROOT / ".ansible_dev"),
     }  # fmt: skip
     given = {"container": target.container, "id": target.id, "wanted": dataclasses.asdict(target.wanted), "login": dict(target.login), "mark": target.mark}
     done = subprocess.run(
@@ -388,10 +386,10 @@ def test_a_kill_at_any_step_of_the_swap_is_finished_or_undone(appending: RedisSe
         assert target.swapped() is (finish == "swap")
         assert appending.client("boss").get("which") == ("restored" if finish == "swap" else "live")
         assert appending.client("boss").dbsize() == 1
-        target.unswap()
-        assert appending.client("boss").get("which") == "live"
+        if finish == "swap":
+            target.unswap()
         at += 1
-    assert at > 10
+    assert at > 8
 
 
 @pytest.mark.long
@@ -407,7 +405,7 @@ def test_a_kill_at_any_step_of_prepare_and_of_the_cleanup_is_repeated(appending:
         target.discard()
         assert not [name for name in names(appending) if "restore" in name]
         at += 1
-    assert at > 8
+    assert at > 5
     at, going = 1, True
     while going:
         target.prepare(saved.file)
