@@ -152,7 +152,7 @@ def names(connection: psycopg2.extensions.connection) -> list[tuple[str, str]]:
     """Schema and name of every table that has rows of its own, chunks too."""
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
-        return [(schema, name) for schema, name in cursor.fetchall()]
+        return list(cursor.fetchall())
 
 
 def sizes(connection: psycopg2.extensions.connection) -> dict[tuple[str, str], int]:
@@ -188,9 +188,9 @@ def _timescale(cursor: Any) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]
     if not _row(cursor)[0]:
         return set(), set()
     cursor.execute(_HYPERTABLES)
-    roots = {(schema, name) for schema, name in cursor.fetchall()}
+    roots = set(cursor.fetchall())
     cursor.execute(_PARTS)
-    return roots, {(schema, name) for schema, name in cursor.fetchall()}
+    return roots, set(cursor.fetchall())
 
 
 def _count(cursor: Any, schema: str, name: str, *, whole: bool) -> int:

@@ -35,7 +35,6 @@ LOCK_WAIT, DUMP_LOCK_WAIT = 300, 10
 # No guard rail that a role or a database has ends the session that holds the moment.
 _UNGUARDED = f"-c statement_timeout=0 -c lock_timeout={LOCK_WAIT}s -c idle_in_transaction_session_timeout=0 -c transaction_timeout=0"
 _TABLE = re.compile(r'dumping contents of table "(.+)"$')
-_ERRORS: tuple[type[Exception], ...] = (BulkError, ServerUnreachable, STATEMENT_ERROR, OSError)
 _DISTURBED = re.compile(r"does not exist|could not open relation|cache lookup failed|could not obtain lock|due to (lock|statement) timeout")
 
 
@@ -133,7 +132,7 @@ class _Dump:
             self.workshop.progress.begin(self.label, "dumping")
             try:
                 found = self._once()
-            except _ERRORS as error:
+            except (BulkError, ServerUnreachable, STATEMENT_ERROR, OSError) as error:
                 if attempt < ATTEMPTS and _DISTURBED.search(str(error)) and self._exists():
                     continue
                 raise DumpFailed(f"{self.label}: {' '.join(str(error).split())}") from error
@@ -208,7 +207,7 @@ def _describe(source: Source, workshop: Workshop, keys: Path, names: Sequence[st
         login = ["--host", source.neighbour.address, "--username", str(source.login["login_user"]), "--database", facts.MAINTENANCE]
         (workshop.plain / server.globals).write_text(bulk.run(["pg_dumpall", "--globals-only", "--no-password", *login]), encoding="utf-8")
         (workshop.plain / server.description).write_text(json.dumps(described), encoding="utf-8")
-    except _ERRORS as error:
+    except (BulkError, ServerUnreachable, STATEMENT_ERROR, OSError) as error:
         raise DumpFailed(f"{source.name}: its roles: {' '.join(str(error).split())}") from error
     return server
 

@@ -24,10 +24,9 @@ from ansible_collections.nexanest.database.plugins.module_utils._restore_swap im
 from ansible_collections.nexanest.database.plugins.module_utils._restore_target import Target, TargetError
 
 # What a target or a server may answer to any operation.
-ERRORS: tuple[type[Exception], ...] = (
-    BulkError, JournalError, LedgerUnusable, ManifestError, RestoreRedisError, ServerUnfit, ServerUnreachable, STATEMENT_ERROR, StoreError, SwapError,
-    TargetError, OSError,
-)  # fmt: skip
+_OURS = (BulkError, JournalError, LedgerUnusable, ManifestError, RestoreRedisError, ServerUnfit, ServerUnreachable, StoreError, SwapError, TargetError)
+_THEIRS = (STATEMENT_ERROR, OSError)
+ERRORS: tuple[type[Exception], ...] = _OURS + _THEIRS
 
 # No restore has this id: for looking.
 NOBODY = "00000000"

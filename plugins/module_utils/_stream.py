@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, Union
 
 BLOCK = 1 << 20
 
@@ -38,7 +38,7 @@ class Counted:
         return block
 
 
-Stream = IO[bytes] | Counted
+Stream = Union[IO[bytes], Counted]  # noqa: UP007  pylint cannot join the two
 
 
 def copy(source: Stream, target: Stream) -> None:

@@ -332,7 +332,8 @@ ARGUMENTS: dict[str, Any] = {
     "lock_wait": {"type": "int", "default": 60},
     "progress_file": {"type": "path", "default": ""},
 }
-FAILURES: tuple[type[Exception], ...] = (Failed, *ERRORS)
+_FAILED = (Failed,)
+FAILURES: tuple[type[Exception], ...] = _FAILED + ERRORS
 
 
 def work(run: Restore, report: Report, *, check: bool) -> None:
