@@ -369,7 +369,6 @@ def result(report: Report) -> dict[str, Any]:
         "kept": report.kept,
         "removed": report.removed,
         "notes": report.notes,
-        "warnings": report.notes,
     }
 
 
@@ -400,6 +399,8 @@ def main() -> None:
         module.fail_json(msg=str(error), **result(report))
     except FAILURES as error:
         module.fail_json(msg=f"the restore failed, and what is in use is what it was before: {one_line(error)}", **result(report))
+    for note in report.notes:
+        module.warn(note)
     module.exit_json(**result(report))
 
 
