@@ -66,7 +66,8 @@ SELECT json_build_object(
     FROM pg_db_role_setting s
     LEFT JOIN pg_database d ON d.oid = s.setdatabase
     LEFT JOIN pg_authid r ON r.oid = s.setrole
-    WHERE d.datname = ANY (%(databases)s) OR r.rolname IN (SELECT name FROM wanted_roles)),
+    -- What a restore replaced is closed, and is kept with all its settings.
+    WHERE d.datname = ANY (%(databases)s) OR (d.datallowconn IS NOT FALSE AND r.rolname IN (SELECT name FROM wanted_roles))),
   'extensions', (SELECT json_agg(name) FROM pg_available_extensions WHERE name = ANY (%(extensions)s)))
 """
 
