@@ -105,7 +105,7 @@ class Restore:
         targets = self.parties.targets(entry)
         refuse([text for target in targets for text in target.undo_problems()])
         report.changed = True
-        report.names = [f"{target.name}/{name}" for target in targets for name in target.names()]
+        report.names = [f"{target.name.partition('/')[0]}/{name}" for target in targets for name in target.names()]
         report.connected = [f"{target.name}/{text}" for target in targets for text in target.clients()]
         blocking = [] if self.params["disconnect"] else report.connected
         if check:
