@@ -111,6 +111,26 @@ class RedisServer:
         if state["aof_last_bgrewrite_status"] != "ok":
             raise RedisFailed(f"Redis at {self._where} could not write its append-only file: see the container's log, is there space?")
 
+    def save(self, timeout: float) -> None:
+        """Have a snapshot of now on the disk, where no append-only file has everything anyway."""
+        if self.settings()["appendonly"] == "yes":
+            return
+        deadline = time.monotonic() + timeout
+        self._await_snapshot(deadline, timeout)  # one that began earlier lacks the latest writes
+        self._ask("BGSAVE")
+        self._await_snapshot(deadline, timeout)
+
+    def _await_snapshot(self, deadline: float, timeout: float) -> None:
+        while True:
+            state = self._ask("INFO", "persistence")
+            if not state["rdb_bgsave_in_progress"]:
+                break
+            if time.monotonic() > deadline:
+                raise RedisFailed(f"Redis at {self._where} has been writing a snapshot for {timeout:.0f} s: wait for it and run again")
+            time.sleep(0.2)
+        if state["rdb_last_bgsave_status"] != "ok":
+            raise RedisFailed(f"Redis at {self._where} could not write its snapshot: see the container's log, is there space?")
+
     def _ask(self, command: str, *arguments: str) -> Any:
         try:
             return self._client.execute_command(command, *arguments)

@@ -212,6 +212,11 @@ class RedisTarget:
         """End the server; one that had to be killed may lack its last snapshot, so it starts again."""
         if not _running(self.container):
             return
+        try:
+            # What no file has yet would be lost with a server that has to be killed.
+            RedisServer(self.login).save(self.timeout)
+        except RedisFailed as error:
+            raise VolumeError(f"{error}; nothing was exchanged") from error
         Docker(timeout=volume.stop_timeout + 60).stop(self.container)
         if health_of(Docker().inspect("container", [self.container])[0]).exit_code == KILLED:
             self._start()
