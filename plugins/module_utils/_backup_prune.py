@@ -15,6 +15,10 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_store im
 _COMING = "the coming one"
 
 
+class PruneError(Exception):
+    """A set could not be removed; the text says which. All others are as they were."""
+
+
 def doomed(store: Store, retention: Mapping[str, int], stack: str, coming: datetime | None = None) -> dict[str, str]:
     """Why each of them would go, by id. coming: when a set that is not there yet would be made."""
     sets = [
@@ -31,5 +35,17 @@ def prune(store: Store, retention: Mapping[str, int], stack: str) -> dict[str, s
     """Remove them; the caller holds the folder's lock."""
     removed = doomed(store, retention, stack)
     for name in removed:
-        store.remove(name)
+        try:
+            store.remove(name)
+        except OSError as error:
+            raise PruneError(f"the old set {name} could not be removed ({error.strerror}): see to the rights on {store.folder}") from error
     return removed
+
+
+def judge(retention: Mapping[str, int]) -> list[str]:
+    """What is wrong with a policy."""
+    try:
+        Policy(**retention)
+    except ValueError as error:
+        return [str(error)]
+    return []

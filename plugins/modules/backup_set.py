@@ -260,7 +260,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_plan as plans
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged, Opener
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import ID, Manifest
-from ansible_collections.nexanest.database.plugins.module_utils._backup_prune import doomed, prune
+from ansible_collections.nexanest.database.plugins.module_utils._backup_prune import PruneError, doomed, judge, prune
 from ansible_collections.nexanest.database.plugins.module_utils._backup_run import Failed, Refused, look, make
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry, Store, StoreError, now
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
@@ -330,6 +330,9 @@ def _asked(name: str, entries: Sequence[Entry], store: Store) -> Manifest | None
 
 def run(params: Mapping[str, Any], store: Store, *, check_mode: bool) -> dict[str, Any]:
     """Look, and make the set where one is needed."""
+    problems = judge(params["retention"])
+    if problems:
+        raise Refused(problems)
     found = present(params, store.entries(), store)
     if found is not None:
         return _result(found.id, [], store, _described(found))
@@ -395,6 +398,8 @@ def main() -> None:
         module.fail_json(msg=str(refusal), problems=refusal.problems, **nothing)
     except Failed as failure:
         module.fail_json(msg=str(failure), problems=failure.failures, **nothing)
+    except PruneError as error:
+        module.fail_json(msg=f"the new set is there and whole, but {error}", problems=[str(error)], **nothing)
     except (StoreError, BulkError, plans.PlanError) as error:
         module.fail_json(msg=f"no backup was made: {error}", problems=[str(error)], **nothing)
     module.exit_json(**result)

@@ -117,3 +117,38 @@ def test_nothing_else_is_left(taken: tuple[Shop, str]) -> None:
 @pytest.mark.parametrize("name", [".", "..", "globals.sql", "server.json", "a/b"])
 def test_no_database_is_called_like_a_file_beside_the_dumps(name: str) -> None:
     assert not {".", "/"} & set(folder_name(name))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"retention": {"daily": -1}}, "below zero"),
+        ({"recipients": []}, "no recipient was named"),
+        ({"recipients": ["age1nobody"]}, "is no public key of age"),
+        ({"id": "yesterday"}, "a set is called like 20250531_123456"),
+        ({"unless_newer_than": "soon"}, "write a number with s, m, h or d"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(taken: tuple[Shop, str], changed: dict[str, object], words: str) -> None:
+    shop_, _name = taken
+    before = sorted(path.name for path in shop_.folder.iterdir())
+    result = shop_.backup(**changed)
+    assert result["failed"]
+    assert words in result["msg"]
+    assert sorted(path.name for path in shop_.folder.iterdir()) == before
+
+
+def test_a_database_that_must_be_there_and_a_wrong_password_are_named(taken: tuple[Shop, str]) -> None:
+    shop_, _name = taken
+    (source,) = shop_.arguments()["servers"]
+    missing = shop_.backup(servers=[{**source, "databases": [SHOP, "orders"]}])
+    assert "databases that cannot be dumped: orders" in missing["msg"]
+    refused = shop_.backup(servers=[{**source, "login_password": "wrong"}])
+    assert "password authentication failed" in refused["msg"]
+
+
+def test_a_set_that_was_asked_for_by_name_is_made_once(taken: tuple[Shop, str]) -> None:
+    shop_, name = taken
+    again = shop_.backup(id=name)
+    assert (again["failed"], again["changed"]) == (False, False)
+    assert not shop_.backup(unless_newer_than="1h")["changed"]
