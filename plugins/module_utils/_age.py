@@ -18,6 +18,7 @@ from typing import IO
 from ansible_collections.nexanest.database.plugins.module_utils._stream import Stream, copy
 
 ENDING = ".age"
+MISSING = "the program age is missing on the managed host: run site.yml, which installs it (Debian's package age)"
 RECIPIENT = re.compile(r"age1[0-9a-z]{58}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?")
 # What a pipe holds at least: the keys are written into one before anybody reads it.
 _LONGEST_KEYS = 4096
@@ -87,7 +88,7 @@ def _readable(content: bytes) -> Iterator[int]:
 def _through(argv: Sequence[str], source: Stream, target: Stream, *, what: str, descriptors: Sequence[int] = ()) -> None:
     program = shutil.which("age")
     if program is None:
-        raise AgeError("the program age is missing on the managed host: `ansible-playbook site.yml` installs it (Debian's package age)")
+        raise AgeError(MISSING)
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen([program, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, pass_fds=descriptors)
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_plan as plans
-from ansible_collections.nexanest.database.plugins.module_utils._age import RECIPIENT, Age
+from ansible_collections.nexanest.database.plugins.module_utils._age import MISSING, RECIPIENT, Age
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Sealer, make_folder
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Encryption, File, LeftOut, Manifest, Redis
 from ansible_collections.nexanest.database.plugins.module_utils._backup_postgres import DumpFailed, Source, Workshop, dump, survey
@@ -76,7 +76,7 @@ def look(params: Mapping[str, Any], store: Store, last: Manifest | None) -> Surv
         problems.append("no recipient was named to encrypt the set for: name one in recipients, or say encrypt: false")
     problems += [f"the recipient '{one}' is no public key of age: it begins with age1 or ssh-" for one in recipients if not RECIPIENT.fullmatch(one)]
     if params["encrypt"] and not Age.available():
-        problems.append("the program age is missing on the managed host: run site.yml, which installs it (Debian's package age)")
+        problems.append(MISSING)
     found = Survey([], [], {}, {})
     for server in params["servers"]:
         _gather(problems, lambda server=server: _survey(server, found))  # type: ignore[misc]

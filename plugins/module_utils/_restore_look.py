@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_plan as plans
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_staging as staging
-from ansible_collections.nexanest.database.plugins.module_utils._age import Age
+from ansible_collections.nexanest.database.plugins.module_utils._age import MISSING, Age
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Opener
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
@@ -100,7 +100,7 @@ def _key_problems(manifest: Manifest, identities: Sequence[str]) -> list[str]:
         return []
     if not identities:
         return [f"the set is encrypted: give the private key of one of its recipients in identities ({', '.join(manifest.encryption.recipients)})"]
-    return [] if Age.available() else ["the program age is missing on the managed host: run site.yml, which installs it (Debian's package age)"]
+    return [] if Age.available() else [MISSING]
 
 
 def _look_at_redis(plan: Plan, parties: Parties, name: str) -> None:

@@ -258,11 +258,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_plan as plans
-from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged, Opener
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import ID, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_prune import PruneError, doomed, judge, prune
 from ansible_collections.nexanest.database.plugins.module_utils._backup_run import Failed, Refused, look, make
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry, Store, StoreError, now
+from ansible_collections.nexanest.database.plugins.module_utils._backup_verify import verify
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
@@ -301,31 +301,26 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def present(params: Mapping[str, Any], entries: Sequence[Entry], store: Store) -> Manifest | None:
+def present(params: Mapping[str, Any], entries: Sequence[Entry]) -> Manifest | None:
     """The set that makes a new one needless. Refused where the asked one is there and damaged."""
     if params["id"] is not None:
-        return _asked(params["id"], entries, store)
+        return _asked(params["id"], entries)
     if params["unless_newer_than"] is None:
         return None
     limit = plans.age_limit(params["unless_newer_than"])
     return plans.new_enough([entry.manifest for entry in entries if entry.manifest], now(), limit)
 
 
-def _asked(name: str, entries: Sequence[Entry], store: Store) -> Manifest | None:
+def _asked(name: str, entries: Sequence[Entry]) -> Manifest | None:
     if not ID.fullmatch(name):
         raise Refused([f"id is '{name}': a set is called like 20250531_123456"])
-    for entry in entries:
-        if entry.id == name and entry.manifest is None:
-            raise Refused([f"the set {name} is there and cannot be used: {entry.problem}"])
-        if entry.id == name and entry.manifest is not None:
-            opener = Opener(store.folder / name, ())
-            try:
-                for file in entry.manifest.files:
-                    opener.check(file)
-            except (Damaged, OSError) as error:
-                raise Refused([f"the set {name} is there and damaged: {error}. Ask for another id, or remove it"]) from error
-            return entry.manifest
-    return None
+    entry = next((entry for entry in entries if entry.id == name), None)
+    if entry is None:
+        return None
+    problems = verify(entry, ()).problems
+    if problems:
+        raise Refused([f"the set {name} is there and damaged: {'; '.join(problems)}. Ask for another id, or remove it"])
+    return entry.manifest
 
 
 def run(params: Mapping[str, Any], store: Store, *, check_mode: bool) -> dict[str, Any]:
@@ -333,14 +328,14 @@ def run(params: Mapping[str, Any], store: Store, *, check_mode: bool) -> dict[st
     problems = judge(params["retention"])
     if problems:
         raise Refused(problems)
-    found = present(params, store.entries(), store)
+    found = present(params, store.entries())
     if found is not None:
         return _result(found.id, [], store, _described(found))
     if check_mode:
         return _planned(params, store)
     store.prepare()
     with store.locked(f"a backup of {params['stack']}", wait=params["lock_wait"]):
-        found = present(params, store.entries(), store)  # another run may have made it meanwhile
+        found = present(params, store.entries())  # another run may have made it meanwhile
         if found is not None:
             return _result(found.id, [], store, _described(found))
         survey = look(params, store, _last(store))
