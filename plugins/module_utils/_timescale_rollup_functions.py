@@ -119,7 +119,7 @@ BEGIN
     END IF;
     -- The table before our own rows, as TRUNCATE has it when its trigger runs.
     EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', _rollup.relation(of_hypertable));
-    SELECT * INTO STRICT hypertable FROM _rollup.hypertables WHERE name = of_hypertable FOR UPDATE;
+    SELECT * INTO STRICT hypertable FROM _rollup.hypertables WHERE name = of_hypertable FOR NO KEY UPDATE;
     FOR chunk IN
         SELECT f.*, s.storage IS NOT DISTINCT FROM f.storage AS only_added, s.seen
         FROM _rollup.counters(of_hypertable) AS f LEFT JOIN _rollup.chunks AS s USING (chunk_schema, chunk_name)
@@ -148,7 +148,8 @@ END;
 $$;
 """
 
-# One piece of work each, in the caller's transaction.
+# One piece of work each, in the caller's transaction. Rows are locked FOR NO KEY UPDATE: a row that one transaction changes twice has its foreign
+# keys checked though they stay (FOR KEY SHARE), and that must not wait for a holder who waits for this transaction.
 PIECES = """
 -- Makes the rows of one range anew. The caller holds the aggregate's row, so that this statement's snapshot is younger than every counter behind `pending`.
 CREATE OR REPLACE FUNCTION _rollup.materialise(aggregate integer, piece tstzrange) RETURNS void
@@ -180,7 +181,7 @@ DECLARE
 BEGIN
     -- The source before our own rows, as TRUNCATE has it when its trigger runs.
     EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', (SELECT _rollup.relation(hypertable) FROM _rollup.aggregates WHERE id = aggregate));
-    SELECT * INTO STRICT a FROM _rollup.aggregates WHERE id = aggregate FOR UPDATE;
+    SELECT * INTO STRICT a FROM _rollup.aggregates WHERE id = aggregate FOR NO KEY UPDATE;
     target := _rollup.bucket(a.bucket, a.timezone, statement_timestamp() - a.end_offset);
     IF a.parent IS NOT NULL THEN
         target := least(target, _rollup.bucket(a.bucket, a.timezone, _rollup.watermark(a.parent)));
@@ -219,7 +220,7 @@ DECLARE
     todo tstzmultirange;
     piece tstzrange;
 BEGIN
-    FOR child IN SELECT * FROM _rollup.aggregates WHERE parent = aggregate ORDER BY id FOR UPDATE LOOP
+    FOR child IN SELECT * FROM _rollup.aggregates WHERE parent = aggregate ORDER BY id FOR NO KEY UPDATE LOOP
         todo := (child.pending - child.frozen) * _rollup.widen(child.bucket, child.timezone, ranges)
                 * tstzmultirange(tstzrange(NULL, nullif(child.watermark, '-infinity')));
         CONTINUE WHEN child.watermark = '-infinity';
@@ -243,7 +244,7 @@ DECLARE
     piece tstzrange;
 BEGIN
     EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', _rollup.relation(of_hypertable));
-    SELECT * INTO STRICT h FROM _rollup.hypertables WHERE name = of_hypertable FOR UPDATE;
+    SELECT * INTO STRICT h FROM _rollup.hypertables WHERE name = of_hypertable FOR NO KEY UPDATE;
     SELECT tstzrange(c.range_start, c.range_end) INTO covers FROM timescaledb_information.chunks AS c
     WHERE c.hypertable_schema = split_part(of_hypertable, '.', 1) AND c.hypertable_name = split_part(of_hypertable, '.', 2)
       AND c.range_end <= statement_timestamp() - h.drop_after
@@ -258,7 +259,7 @@ BEGIN
     LOOP
         EXECUTE format('LOCK TABLE %I.%I IN SHARE MODE', chunk.chunk_schema, chunk.chunk_name);
     END LOOP;
-    FOR a IN SELECT * FROM _rollup.aggregates WHERE hypertable = of_hypertable AND parent IS NULL AND NOT native ORDER BY id FOR UPDATE LOOP
+    FOR a IN SELECT * FROM _rollup.aggregates WHERE hypertable = of_hypertable AND parent IS NULL AND NOT native ORDER BY id FOR NO KEY UPDATE LOOP
         closing := _rollup.widen(a.bucket, a.timezone, tstzmultirange(covers));
         IF upper(closing) > a.watermark THEN
             RAISE EXCEPTION 'rows of % up to % are not in % yet, which is materialised up to %', of_hypertable, upper(covers), a.name, a.watermark;
@@ -284,9 +285,9 @@ DECLARE
     limit_at timestamptz;
     closed tstzmultirange;
 BEGIN
-    SELECT * INTO STRICT a FROM _rollup.aggregates WHERE id = aggregate FOR UPDATE;
+    SELECT * INTO STRICT a FROM _rollup.aggregates WHERE id = aggregate FOR NO KEY UPDATE;
     limit_at := least(_rollup.bucket(a.bucket, a.timezone, statement_timestamp() - a.drop_after), a.watermark);
-    FOR child IN SELECT * FROM _rollup.aggregates WHERE parent = aggregate ORDER BY id FOR UPDATE LOOP
+    FOR child IN SELECT * FROM _rollup.aggregates WHERE parent = aggregate ORDER BY id FOR NO KEY UPDATE LOOP
         limit_at := least(limit_at, _rollup.bucket(child.bucket, child.timezone, least(limit_at, child.watermark)));
     END LOOP;
     closed := tstzmultirange(tstzrange(NULL, nullif(limit_at, '-infinity')));
@@ -438,7 +439,7 @@ DECLARE
     listed text;
     one record;
 BEGIN
-    SELECT * INTO STRICT a FROM _rollup.aggregates WHERE id = aggregate FOR UPDATE;
+    SELECT * INTO STRICT a FROM _rollup.aggregates WHERE id = aggregate FOR NO KEY UPDATE;
     SELECT format('%I.%I', c.materialization_hypertable_schema, c.materialization_hypertable_name) INTO STRICT store
     FROM timescaledb_information.continuous_aggregates AS c WHERE c.view_schema = aside_schema AND c.view_name = aside_name;
     SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO STRICT listed

@@ -12,6 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from containers import docker
@@ -134,6 +135,30 @@ def test_writers_beside_refreshes_lose_nothing(ticks: Market) -> None:
     assert not failures
     ticks.refresh()
     assert ticks.query("SELECT count(*) > 0 FROM market.ticks WHERE symbol = 'W1'") == [(True,)]
+    assert ticks.differences() == {}
+
+
+@pytest.mark.equivalent
+def test_a_refresh_and_a_look_at_the_chunks_do_not_wait_in_a_circle(ticks: Market) -> None:
+    """The second change of a row in one transaction checks its foreign keys, though they stay: that must not wait for a look, which waits for the row."""
+    ticks.query("INSERT INTO market.ticks VALUES (now() - interval '9 days 5 seconds', 'S6', 970, 9)")
+    with (
+        contextlib.closing(ticks.server.connect(ticks.database)) as refresh,
+        refresh.cursor() as piece,
+        contextlib.closing(ticks.server.connect(ticks.database)) as look,
+        look.cursor() as looking,
+        ThreadPoolExecutor(max_workers=1) as beside,
+    ):
+        piece.execute("BEGIN")
+        piece.execute("SELECT min(id) FROM _rollup.aggregates WHERE hypertable = 'market.ticks' AND parent IS NULL")
+        aggregate = piece.fetchall()[0][0]
+        piece.execute("SELECT _rollup.materialise(%s, 'empty')", [aggregate])
+        looked = beside.submit(looking.execute, "SELECT _rollup.collect('market.ticks')")
+        ticks.wait_for_lock("_rollup.collect")
+        piece.execute("UPDATE _rollup.aggregates SET watermark = watermark WHERE id = %s", [aggregate])
+        piece.execute("COMMIT")
+        looked.result(30)
+    ticks.refresh()
     assert ticks.differences() == {}
 
 

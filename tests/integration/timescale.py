@@ -145,6 +145,14 @@ class Market:
             assert time.monotonic() < deadline, "sessions of the database did not end"
             time.sleep(0.02)
 
+    def wait_for_lock(self, statement: str) -> None:
+        """Wait until a session that runs a statement with this text waits for a lock."""
+        deadline = time.monotonic() + 20
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock' AND pid <> pg_backend_pid() AND strpos(query, %s) > 0"
+        while self.query(waiting, self.database, statement) == [(0,)]:
+            assert time.monotonic() < deadline, f"nobody waits in {statement}"
+            time.sleep(0.02)
+
     def differences(self) -> dict[str, int]:
         """Rows in which an aggregate and the direct aggregation differ, by aggregate; empty when all are right."""
         return {name: count for name in DIRECT if (count := self.differences_of(name))}
