@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from clients import query, redis_client
-from stack import Run, Stack
+from stack import ROOT, Run, Stack
 
 FLAG = "INSERT INTO nexanest.feature_flags (flag_name, description) VALUES ('{}', 'a flag of a test') ON CONFLICT DO NOTHING"
 FLAGS = "SELECT flag_name FROM nexanest.feature_flags WHERE description = 'a flag of a test' ORDER BY 1"
@@ -23,12 +27,33 @@ def backup(stack: Stack, *arguments: str) -> Run:
 
 
 @pytest.fixture(scope="module")
-def taken(stack: Stack) -> str:
-    """A set with a flag and a key in it."""
+def named(stack: Stack) -> Iterator[None]:
+    """The stack under its name in inventory/, where the operator's verbs look."""
+    link = ROOT / "inventory" / stack.name
+    link.unlink(missing_ok=True)
+    link.symlink_to(stack.inventory.parent, target_is_directory=True)
+    yield
+    link.unlink()
+
+
+@pytest.fixture(scope="module")
+def taken(stack: Stack, named: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A set with a flag and a key in it, taken as by the clock: the installed line in an empty environment."""
     query(stack, "postgres", "nexanest", FLAG.format("kept_flag"))
     redis_client(stack).set("auth:kept", "yes")
-    assert backup(stack).changed
-    return sets(stack)[-1]
+    before, folder = sets(stack), tmp_path_factory.mktemp("schedule")
+    (folder / "settings").write_text(f"stack={stack.name}\nlog={folder}/backup.log\n", encoding="utf-8")
+    by_the_clock(folder)
+    assert (folder / "last-success").exists()
+    (new,) = set(sets(stack)) - set(before)
+    return new
+
+
+def by_the_clock(folder: Path) -> None:
+    """As cron runs the line that the role backup_schedule installs."""
+    line = ["env", "-i", "/bin/sh", "-c", f"{ROOT}/scripts/scheduled-backup {folder}"]
+    done = subprocess.run(line, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done.stderr
 
 
 def test_check_mode_says_what_a_backup_would_do_and_makes_none(stack: Stack, taken: str) -> None:
