@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,32 @@ def ansible_playbook(playbook: Path, *arguments: str, timeout: float = PLAYBOOK_
         )
         read = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
     return Run(rc=done.returncode, stdout=done.stdout, stderr=done.stderr, **read)
+
+
+@contextlib.contextmanager
+def site_begun(stack: Stack) -> Iterator[subprocess.Popen[str]]:
+    """site.yml on a stack, in a process group of its own; what still runs at the end is ended."""
+    argv = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), str(ROOT / "site.yml"), "--inventory", str(stack.inventory)]
+    run = subprocess.Popen(
+        argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    try:
+        yield run
+    finally:
+        if run.poll() is None:
+            run.terminate()
+        run.wait(timeout=120)
+
+
+def read_until(run: subprocess.Popen[str], word: str) -> str:
+    """What it printed up to the line with the word."""
+    assert run.stdout is not None
+    seen = ""
+    for line in run.stdout:
+        seen += line
+        if word in line:
+            return seen
+    raise AssertionError(f"{word!r} was never printed:\n{seen[-3000:]}")
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -10,14 +10,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from containers import docker, started
-from stack import ROOT, Ports, Stack, environment, stack_named
+from stack import Ports, Stack, read_until, site_begun, stack_named
 
 OTHER_PORTS = Ports(postgres=18432, timescaledb=18433, redis=18379, sessions=18380, pgadmin=18050)
 
@@ -91,46 +90,16 @@ def test_a_volume_of_another_major_version_is_refused(stack: Stack) -> None:
     assert started(stack.name) == before
 
 
-def _site(stack: Stack) -> subprocess.Popen[str]:
-    argv = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), str(ROOT / "site.yml"), "--inventory", str(stack.inventory)]
-    return subprocess.Popen(
-        argv, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, start_new_session=True
-    )
+MOMENTS = ("Make the folder for the services", "networks | Create the networks", "container | Create the volumes", "Apply the migrations")
 
 
-def _read_until(process: subprocess.Popen[str], word: str) -> str:
-    assert process.stdout is not None
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if word in line:
-            return seen
-    raise AssertionError(f"{word!r} was never printed:\n{seen[-3000:]}")
-
-
-def test_two_runs_at_once_the_second_is_told_who_runs(stack: Stack) -> None:
-    first = _site(stack)
-    try:
-        _read_until(first, "networks")
-        result = stack.playbook("site")
-        assert result.rc != 0
-        assert str(first.pid) in " ".join(row["message"] for row in result.failed)
-    finally:
-        first.communicate(timeout=300)
-    assert first.returncode == 0
-
-
-LATER_MOMENTS = ("Make the folder for the services", "networks | Create the networks", "Apply the migrations")
-MOMENTS = ["container | Create the volumes", *(pytest.param(moment, marks=pytest.mark.long) for moment in LATER_MOMENTS)]
-
-
+@pytest.mark.long
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_that_is_killed_is_completed_by_the_next(fresh: Stack, moment: str) -> None:
-    run = _site(fresh)
-    _read_until(run, moment)
-    time.sleep(0.7)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    with site_begun(fresh) as run:
+        read_until(run, moment)
+        time.sleep(0.7)
+        os.killpg(run.pid, signal.SIGKILL)
     fresh.playbook("site").checked()
     assert fresh.healthy()
     assert fresh.playbook("site").checked().changed == []

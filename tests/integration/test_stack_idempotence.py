@@ -5,18 +5,27 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from clients import query
 from containers import started
-from stack import Stack
+from stack import Stack, read_until, site_begun
 
 
-def test_a_second_run_changes_and_restarts_nothing(stack: Stack) -> None:
+def test_a_second_run_changes_and_restarts_nothing_and_one_beside_it_is_told_who_runs(stack: Stack) -> None:
     before = started(stack.name)
     assert len(before) == 4
-    assert stack.playbook("site").checked().changed == []
+    with ThreadPoolExecutor(max_workers=1) as beside, site_begun(stack) as first:
+        read_until(first, "networks")
+        other = beside.submit(stack.playbook, "site")
+        rest = first.communicate(timeout=600)[0]
+    assert first.returncode == 0, rest[-3000:]
+    assert " changed=0 " in rest
     assert started(stack.name) == before
+    assert other.result().rc != 0
+    assert str(first.pid) in " ".join(row["message"] for row in other.result().failed)
 
 
 def test_check_mode_of_a_converged_stack_is_empty(stack: Stack) -> None:
@@ -44,6 +53,7 @@ def test_a_setting_that_the_server_would_refuse_never_reaches_it(stack: Stack) -
     assert "wrok_mem" not in Path(f"/etc/nexanest-database/{stack.name}/postgres/conf/postgresql.conf").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_a_plan_over_a_stopped_stack_says_what_it_cannot_know(stack: Stack) -> None:
     stack.playbook("stop").checked()
     result = stack.playbook("site", check=True).checked()
