@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from warm_modules import TIMEOUT, Ended, WarmInterpreter
+
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 300.0
 
 
 def run_module(name: str, args: Mapping[str, Any], check: bool = False, *, path: Sequence[str] = ()) -> dict[str, Any]:
@@ -23,18 +24,20 @@ def run_module(name: str, args: Mapping[str, Any], check: bool = False, *, path:
 
     path: searched for Python modules before all others.
     """
-    run = start_module(name, args, check=check, path=path)
-    stdout, stderr = run.communicate(timeout=TIMEOUT)
+    run = None if path or "LD_PRELOAD" in os.environ else WARM.run(name, _arguments(args, check))
+    if run is None:
+        cold = start_module(name, args, check=check, path=path)
+        stdout, stderr = cold.communicate(timeout=TIMEOUT)
+        run = Ended(cold.returncode, stdout, stderr)
     try:
-        result = dict(json.loads(stdout))
+        result = dict(json.loads(run.stdout))
     except ValueError as error:
-        raise AssertionError(f"{name} ended with code {run.returncode} and no result\n{stdout}\n{stderr}") from error
+        raise AssertionError(f"{name} ended with code {run.code} and no result\n{run.stdout}\n{run.stderr}") from error
     return {"failed": False, "changed": False, **result}
 
 
 def start_module(name: str, args: Mapping[str, Any], *, check: bool = False, path: Sequence[str] = ()) -> subprocess.Popen[str]:
     """A run of module `name` that goes on by itself; its arguments are written already."""
-    arguments = {**args, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
     run = subprocess.Popen(
         [sys.executable, "-m", f"ansible_collections.nexanest.database.plugins.modules.{name}"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(_collections()), *sys.path])},
@@ -45,10 +48,15 @@ def start_module(name: str, args: Mapping[str, Any], *, check: bool = False, pat
     )
     if run.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
-            run.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+            run.stdin.write(_arguments(args, check))
         run.stdin.close()
         run.stdin = None  # communicate() would write to it
     return run
+
+
+def _arguments(args: Mapping[str, Any], check: bool) -> str:
+    common = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp", "_ansible_keep_remote_files": False}
+    return json.dumps({"ANSIBLE_MODULE_ARGS": {**args, **common}})
 
 
 def _collections() -> Path:
@@ -61,3 +69,6 @@ def _collections() -> Path:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(Path("../../.."))
     return ROOT / ".ansible_dev"
+
+
+WARM = WarmInterpreter([str(_collections()), *sys.path])
