@@ -147,6 +147,7 @@ def test_it_is_installed_once_and_removal_leaves_nothing(checkout: Checkout) -> 
     assert checkout.role(backup_schedule_state="absent").checked().changed_tasks == []
 
 
+@pytest.mark.long
 def test_other_lines_and_strangers_files_stay(checkout: Checkout) -> None:
     subprocess.run(["crontab", "-"], input=f"{crontab()}# {checkout.folder}: another's line\n", text=True, check=True, timeout=30)
     checkout.role().checked()

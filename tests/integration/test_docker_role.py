@@ -176,6 +176,7 @@ def test_containers_outside_are_not_reached_and_do_not_reach_in(folder: Path) ->
         docker("rm", "--force", name)
 
 
+@pytest.mark.long
 def test_a_changed_container_is_made_anew(folder: Path) -> None:
     mounted = {**INNER, "mounts": [{"type": "volume", "source": f"{STACK}-c-data", "target": "/data"}]}
     changes = [{**INNER, "env": {"MARK": "two"}}, {**INNER, "env": {}}, {**INNER, "command": [*INNER["command"], "--maxclients", "50"]}, mounted, INNER]
@@ -204,6 +205,7 @@ def test_a_stopped_container_is_started_and_a_missing_one_made(folder: Path) -> 
     assert all(inspect(item["name"])["State"]["Health"]["Status"] == "healthy" for item in (NEIGHBOUR, INNER))
 
 
+@pytest.mark.long
 def test_a_rebuilt_image_makes_the_container_anew(folder: Path) -> None:
     tag = f"{STACK}:test"
     docker("tag", IMAGE, tag)
@@ -260,6 +262,7 @@ def test_a_missing_image_is_planned_in_check_mode_and_refused_outside(folder: Pa
     assert "the image nexanest-database/nothing:1 is not there" in refused.text
 
 
+@pytest.mark.long
 def test_a_network_that_was_changed_is_put_right_and_containers_come_back(folder: Path) -> None:
     edge = f"{STACK}-edge"
     for item in (PUBLISHED, NEIGHBOUR):

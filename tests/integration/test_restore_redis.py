@@ -201,30 +201,30 @@ def test_a_hundred_thousand_keys_while_a_client_writes(appending: RedisServer, t
     assert boss.ttl("key:1") == -1
 
 
-def test_keys_whose_time_is_over_are_no_loss(server: RedisServer, tmp_path: Path) -> None:
-    boss = server.client("boss")
+def test_keys_whose_time_is_over_are_no_loss(appending: RedisServer, tmp_path: Path) -> None:
+    boss = appending.client("boss")
     boss.set("stays", 1)
     boss.set("goes", 1, px=2500)
     boss.hset("hash", mapping={"a": 1})
     boss.execute_command("HPEXPIRE", "hash", 2500, "FIELDS", 1, "a")
-    saved = save(server, tmp_path / "set")
+    saved = save(appending, tmp_path / "set")
     assert saved.found.keys == 3
     time.sleep(3)
-    target = saved.target(server)
+    target = saved.target(appending)
     target.prepare(saved.file)
     target.swap()
-    assert server.client("boss").get("stays") == "1"
-    assert server.client("boss").get("goes") is None
-    assert server.client("boss").hgetall("hash") == {}
+    assert appending.client("boss").get("stays") == "1"
+    assert appending.client("boss").get("goes") is None
+    assert appending.client("boss").hgetall("hash") == {}
 
 
-def test_an_empty_dump_is_a_restore_too(server: RedisServer, tmp_path: Path) -> None:
-    saved = save(server, tmp_path / "set")
-    server.client("boss").set("a", 1)
-    target = saved.target(server)
+def test_an_empty_dump_is_a_restore_too(appending: RedisServer, tmp_path: Path) -> None:
+    saved = save(appending, tmp_path / "set")
+    appending.client("boss").set("a", 1)
+    target = saved.target(appending)
     target.prepare(saved.file)
     target.swap()
-    assert server.client("boss").dbsize() == 0
+    assert appending.client("boss").dbsize() == 0
 
 
 def test_two_instances_do_not_meet(tmp_path: Path) -> None:
@@ -245,21 +245,21 @@ def test_two_instances_do_not_meet(tmp_path: Path) -> None:
         assert (one.client("boss").get("of"), two.client("boss").get("of")) == ("one", "two")
 
 
-def test_a_damaged_or_other_dump_is_refused_before_anything_is_touched(server: RedisServer, tmp_path: Path) -> None:
-    server.client("boss").set("a", "x" * 1000)
-    saved = save(server, tmp_path / "set")
+def test_a_damaged_or_other_dump_is_refused_before_anything_is_touched(appending: RedisServer, tmp_path: Path) -> None:
+    appending.client("boss").set("a", "x" * 1000)
+    saved = save(appending, tmp_path / "set")
     whole = saved.file.read_bytes()
-    target = saved.target(server)
+    target = saved.target(appending)
     for damaged in (whole[:-9], whole + b"\0" * 40, whole[:60] + bytes([whole[60] ^ 1]) + whole[61:], b"", b"REDIS0012"):
         saved.file.write_bytes(damaged)
         with pytest.raises(RestoreRedisError, match="could not prepare Redis"):
             target.prepare(saved.file)
-        assert not [name for name in names(server) if "restore" in name]
+        assert not [name for name in names(appending) if "restore" in name]
     saved.file.write_bytes(whole)
     other = dataclasses.replace(target, wanted=dataclasses.replace(saved.found, keys=2))
     with pytest.raises(RestoreRedisError, match="holds 1 keys, 0 with a time to live, the manifest says 2"):
         other.prepare(saved.file)
-    assert server.client("boss").get("a") == "x" * 1000
+    assert appending.client("boss").get("a") == "x" * 1000
 
 
 def test_more_data_than_maxmemory_is_refused(appending: RedisServer, tmp_path: Path) -> None:
@@ -301,6 +301,7 @@ def test_a_full_volume_leaves_the_live_data_alone(tmp_path: Path) -> None:
         docker("volume", "rm", "--force", volume)
 
 
+@pytest.mark.parametrize("server", ["append-only", pytest.param("snapshots", marks=pytest.mark.long)], indirect=True)
 def test_a_server_that_has_to_be_killed_is_not_exchanged(server: RedisServer, tmp_path: Path) -> None:
     """Its grace period ends in the midst of its last snapshot."""
     boss = server.client("boss")
