@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import create
@@ -24,7 +25,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._stream import s
 
 PARTIAL, REMOVED, STAGING = ".partial-", ".removed-", ".staging-"
 _LOCK = ".lock"
-_VERIFIED = ".verified"
+COPY_LOCK = ".copy.lock"
+_VERIFIED, _COPIED = ".verified", ".copied"
 
 
 class StoreError(Exception):
@@ -40,6 +42,14 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """When a set was last seen complete in a bucket, and in which."""
+
+    at: str
+    where: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """A set. manifest: None where it cannot be read, and problem says why."""
 
@@ -48,6 +58,7 @@ class Entry:
     manifest: Manifest | None
     problem: str = ""
     verified: Verification | None = None
+    copied: Copy | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +91,12 @@ class Store:
             return Entry(name, folder, None, str(error))
         if manifest.id != name:
             return Entry(name, folder, None, f"the folder {name} holds the set {manifest.id}: rename it back")
-        return Entry(name, folder, manifest, verified=self._verification(manifest))
+        return Entry(name, folder, manifest, verified=self._verification(manifest), copied=self._copy(manifest))
 
     @contextlib.contextmanager
-    def locked(self, what: str, *, wait: float) -> Iterator[None]:
-        """Be the only one that works in this folder. The lock dies with its holder."""
-        descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    def locked(self, what: str, *, wait: float, lock: str = _LOCK) -> Iterator[None]:
+        """Be the only one that makes or removes sets in this folder, or does what another lock is for. The lock dies with its holder."""
+        descriptor = os.open(self.folder / lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             self._take(descriptor, wait)
             os.truncate(descriptor, 0)
@@ -117,10 +128,10 @@ class Store:
         partial.mkdir(mode=0o700)
         return partial
 
-    def finish(self, partial: Path, manifest: Manifest) -> Path:
-        """Write the manifest and give the set its name: from then on, and not before, it is there."""
+    def finish(self, partial: Path, manifest: Manifest, text: bytes = b"") -> Path:
+        """Write the manifest and give the set its name: from then on, and not before, it is there. text: the manifest's own bytes, where they exist."""
         with create(partial / manifests.NAME) as file:
-            file.write(manifests.write(manifest).encode())
+            file.write(text or manifests.write(manifest).encode())
             file.flush()
             os.fsync(file.fileno())
         for folder in (*(path for path in partial.rglob("*") if path.is_dir()), partial):
@@ -141,28 +152,49 @@ class Store:
         (self.folder / name).rename(removed)
         synchronise(self.folder)
         shutil.rmtree(removed)
-        (self.folder / _VERIFIED / name).unlink(missing_ok=True)
+        self.unverified(name)
+        self.uncopied(name)
 
     def verified(self, manifest: Manifest, verification: Verification) -> None:
         """Remember that a set was found right."""
-        folder = self.folder / _VERIFIED
-        folder.mkdir(mode=0o700, exist_ok=True)
-        new = folder / f".{manifest.id}.{os.getpid()}"
-        new.unlink(missing_ok=True)
-        with create(new) as file:
-            file.write(json.dumps({"serial": manifest.serial, "at": verification.at, "content": verification.content}).encode())
-        new.rename(folder / manifest.id)
+        self._note(_VERIFIED, manifest, {"at": verification.at, "content": verification.content})
 
     def unverified(self, name: str) -> None:
         """Forget that a set was ever found right."""
         (self.folder / _VERIFIED / name).unlink(missing_ok=True)
 
+    def copied(self, manifest: Manifest, copy: Copy) -> None:
+        """Remember that a set was seen complete in a bucket."""
+        self._note(_COPIED, manifest, {"at": copy.at, "where": copy.where})
+
+    def uncopied(self, name: str) -> None:
+        """Forget that a set was ever copied."""
+        (self.folder / _COPIED / name).unlink(missing_ok=True)
+
+    def _note(self, kind: str, manifest: Manifest, noted: dict[str, Any]) -> None:
+        folder = self.folder / kind
+        folder.mkdir(mode=0o700, exist_ok=True)
+        new = folder / f".{manifest.id}.{os.getpid()}"
+        new.unlink(missing_ok=True)
+        with create(new) as file:
+            file.write(json.dumps({"serial": manifest.serial, **noted}).encode())
+        new.rename(folder / manifest.id)
+
     def _verification(self, manifest: Manifest) -> Verification | None:
+        found = self._noted(_VERIFIED, manifest)
+        return Verification(str(found["at"]), bool(found["content"])) if {"at", "content"} <= set(found) else None
+
+    def _copy(self, manifest: Manifest) -> Copy | None:
+        found = self._noted(_COPIED, manifest)
+        return Copy(str(found["at"]), str(found["where"])) if {"at", "where"} <= set(found) else None
+
+    def _noted(self, kind: str, manifest: Manifest) -> dict[str, Any]:
+        """What was noted of this very set; a note that cannot be read is none."""
         try:
-            found = json.loads((self.folder / _VERIFIED / manifest.id).read_text(encoding="utf-8"))
-            return Verification(str(found["at"]), bool(found["content"])) if found["serial"] == manifest.serial else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None  # a note that cannot be read is none
+            found = json.loads((self.folder / kind / manifest.id).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) and found.get("serial") == manifest.serial else {}
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -48,6 +48,16 @@ def verify(entry: Entry, identities: Sequence[str]) -> Outcome:
     return Outcome((*problems, *refusal), content=manifest.encryption.method == "none" or bool(opener.identities), damaged=bool(problems))
 
 
+def shape(entry: Entry) -> list[str]:
+    """What is wrong with a set as far as names, kinds and sizes of its files tell; no file is read."""
+    if entry.manifest is None:
+        return [entry.problem]
+    readable, strange = _folder(entry.folder, entry.manifest)
+    sizes = [(file, (entry.folder / file.path).lstat().st_size) for file in readable]
+    short = [f"{file.path} has {size} bytes, the manifest says {file.bytes}" for file, size in sizes if size != file.bytes]
+    return [*gaps(entry.manifest), *strange, *short]
+
+
 def gaps(manifest: Manifest) -> list[str]:
     """What a manifest promises and does not list among its files."""
     listed = {file.path for file in manifest.files}

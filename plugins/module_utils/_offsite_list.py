@@ -1,0 +1,52 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sets in a bucket as data and as a text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils._backup_list import complaints, described
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import Stored
+from ansible_collections.nexanest.database.plugins.module_utils._status_report import UNKNOWN, duration, size, table
+
+HEADINGS = ("SET", "AGE", "SIZE", "STACK", "DATABASES", "ROWS", "REDIS KEYS", "ENCRYPTED", "IN THE BUCKET", "HERE")
+
+
+def listed(one: Stored, here: Collection[str], now: datetime) -> dict[str, Any]:
+    """One set as data. here: ids of the sets on this machine."""
+    found = described(Entry(one.id, Path(one.id), one.manifest), now, one.problems)
+    return {key: value for key, value in found.items() if key not in ("folder", "verified")} | {"here": one.id in here}
+
+
+def report(sets: Sequence[Mapping[str, Any]], where: str) -> str:
+    """A table, the newest set first, then what is wrong with which set."""
+    if not sets:
+        return f"there is no backup set in {where}"
+    lines = [where, *table([HEADINGS, *(_row(one) for one in reversed(sets))])]
+    found = [line for one in sets for line in complaints(one)]
+    return "\n".join([*lines, *(["", *found] if found else [])])
+
+
+def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    state, here = "DAMAGED" if one["problems"] else "complete", "yes" if one["here"] else "no"
+    if one["encryption"] is None:
+        return (one["id"], *[UNKNOWN] * (len(HEADINGS) - 3), state, here)
+    databases = [database for server in one["servers"].values() for database in server["databases"]]
+    return (
+        one["id"],
+        "in the future" if one["age"] is not None and one["age"] < 0 else duration(one["age"]),
+        size(one["bytes"]),
+        one["stack"],
+        str(len(databases)),
+        str(sum(database["rows"] for database in databases)),
+        str(sum(instance["keys"] for instance in one["redis"].values())),
+        "no" if one["encryption"] == "none" else one["encryption"],
+        state,
+        here,
+    )

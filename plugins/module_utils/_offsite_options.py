@@ -1,0 +1,20 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a bucket is reached: options of the modules that copy backup sets. The documentation fragment `offsite` explains them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CONNECTION: dict[str, Any] = {
+    "endpoint_url": {"type": "str"},
+    "region": {"type": "str", "default": "us-east-1"},
+    "bucket": {"type": "str", "required": True},
+    "prefix": {"type": "str", "default": ""},
+    "access_key": {"type": "str", "required": True, "no_log": True},
+    "secret_key": {"type": "str", "required": True, "no_log": True},
+    "ca_bundle": {"type": "path"},
+    "addressing": {"type": "str", "choices": ["auto", "path", "virtual"], "default": "auto"},
+    "checksums": {"type": "bool", "default": True},
+}
