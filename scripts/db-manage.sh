@@ -22,6 +22,8 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   backup                                take a backup set over the whole stack
   schedule [present|absent]             let this machine take backups by the clock, or no longer
   backups [--verify] [--json] [ID]      list the sets; read every byte of them again
+  backups --offsite [--json]            list the sets in the bucket
+  offsite [ID]                          copy the sets into the bucket that the inventory names; with an id, bring that one back
   restore SET [-e databases=auth]       bring a set back (its id, or the path of its folder); more in playbooks/restore.yml
   restore -e state=undone|cleaned       put back what a restore replaced, or remove it
   destroy                               remove the stack with all data; CONFIRM=<stack's name> must be set
@@ -93,16 +95,30 @@ backup() {
 }
 
 backups() {
-    local verify=false json=false id=''
+    local verify=false json=false offsite=false id=''
     for word in "$@"; do
         case "$word" in
         --verify) verify=true ;;
         --json) json=true ;;
+        --offsite) offsite=true ;;
         *) id=$word ;;
         esac
     done
     [[ "$id" =~ ^[0-9_]*$ ]] || die "'$id' is no id of a set: it looks like 20250531_123456"
-    report playbooks/backups.yml -e "{\"backup_verify\": $verify, \"backup_list_json\": $json, \"backup_id\": \"$id\"}"
+    report playbooks/backups.yml -e "{\"backup_verify\": $verify, \"backup_list_json\": $json, \"backup_list_offsite\": $offsite, \"backup_id\": \"$id\"}"
+}
+
+offsite() { # offsite [<id to fetch>] [options]
+    local id=''
+    case "${1:-}" in
+    '' | -*) ;;
+    *)
+        id=$1
+        shift
+        [[ "$id" =~ ^[0-9]{8}_[0-9]{6}$ ]] || die "'$id' is no id of a set: it looks like 20250531_123456, and make db-backups OFFSITE=1 lists them"
+        ;;
+    esac
+    play playbooks/backup_offsite.yml ${id:+-e "{\"backup_offsite_fetch\": \"$id\"}"} "$@"
 }
 
 restore() { # restore [<id or path>] [options]
@@ -139,7 +155,7 @@ main() {
     local verb=${1:-}
     [ $# -eq 0 ] || shift
     case "$verb" in
-    start | stop | restart | status | access | logs | connect | credentials | seed | backup | backups | restore | schedule | destroy) ;;
+    start | stop | restart | status | access | logs | connect | credentials | seed | backup | backups | offsite | restore | schedule | destroy) ;;
     '' | help | -h | --help)
         usage
         return

@@ -36,6 +36,10 @@ options:
     default: true
     vars:
       - name: stack_secrets_create
+  missing:
+    description: What to do where a secret that is not made is missing, for the error.
+    type: str
+    default: the first run of db-start makes it
 notes:
   - One of O(secrets_dir) and O(env_file) must be given.
   - Before the operator's file is there, check mode shows the variable C(stack_pgadmin_email_default) for V(PGADMIN_EMAIL).
@@ -103,7 +107,7 @@ class LookupModule(LookupBase):
         if value is not None:
             return value
         if not self.get_option("create"):
-            raise _secrets.SecretError(f"the secret {path} does not exist yet: the first run of db-start makes it")
+            raise _secrets.SecretError(f"the secret {path} does not exist yet: {self.get_option('missing')}")
         return _secrets.ephemeral(term, main_process()) if check_mode else _secrets.ensure(path)
 
 

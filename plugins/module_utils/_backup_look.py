@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import age, moment
-from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, Schedule
-from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Manifest
+from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, Offsite, Schedule
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry, Store
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 
 # The restore writes it before the first server changes, and removes it when the last one has.
 JOURNAL = "restore.json"
 
 
 def look(options: Mapping[str, Any], now: datetime) -> Facts:
-    """options: dir of the sets, state_dir of restores (or None), schedule as backup_schedule_info returns it (or None)."""
+    """options: dir of the sets, state_dir of restores (or None), schedule as backup_schedule_info returns it (or None), offsite (or None)."""
     journal = _journal(Path(options["state_dir"])) if options["state_dir"] else ""
     schedule = _schedule(options["schedule"] or {}, now)
     try:
@@ -32,7 +34,18 @@ def look(options: Mapping[str, Any], now: datetime) -> Facts:
     if not whole:
         return Facts(unreadable=unreadable, schedule=schedule, journal=journal)
     newest, manifest = whole[-1]
-    return Facts(len(whole), newest, age(manifest, now), manifest.bytes, unreadable, schedule, journal)
+    offsite = _offsite(options["offsite"], entries, manifest) if options["offsite"] else None
+    return Facts(len(whole), newest, age(manifest, now), manifest.bytes, unreadable, schedule, journal, offsite=offsite)
+
+
+def _offsite(options: Mapping[str, Any], entries: Sequence[Entry], newest: Manifest) -> Offsite:
+    """What the copies have noted; nobody is asked."""
+    where = Place.of(options).text
+    last = next((entry.manifest for entry in reversed(entries) if entry.manifest and entry.copied and entry.copied.where == where), None)
+    if last is None:
+        return Offsite(where)
+    there, here = moment(last.finished), moment(newest.finished)
+    return Offsite(where, last.id, int((here - there).total_seconds()) if here and there else 0)
 
 
 def _schedule(found: Mapping[str, Any], now: datetime) -> Schedule:

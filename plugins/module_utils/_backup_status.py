@@ -29,10 +29,19 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Offsite:
+    """What the last copies noted. where: the bucket; newest: the newest set of the folder that it has, "" for none; behind: seconds to the newest set."""
+
+    where: str
+    newest: str = ""
+    behind: int = 0
+
+
+@dataclass(frozen=True)
 class Facts:
     """What was found out. sets: that can be read; newest, age, size: of the last one, age in seconds; unreadable: why, by id.
 
-    journal: the restore that has begun and not ended, ""; trouble: why the folder could not be read, "".
+    journal: the restore that has begun and not ended, ""; trouble: why the folder could not be read, ""; offsite: None where there is to be no copy.
     """
 
     sets: int = 0
@@ -43,11 +52,12 @@ class Facts:
     schedule: Schedule = field(default_factory=Schedule)
     journal: str = ""
     trouble: str = ""
+    offsite: Offsite | None = None
 
 
 def problems(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Problem]:
     """What is wrong. max_age: seconds that the newest set may be old; verb: the command for one of make's targets."""
-    return [*_restore(facts), *_runs(facts.schedule, verb), *_sets(facts, max_age, verb), *_unreadable(facts)]
+    return [*_restore(facts), *_runs(facts.schedule, verb), *_sets(facts, max_age, verb), *_copies(facts, max_age, verb), *_unreadable(facts)]
 
 
 def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
@@ -58,6 +68,7 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "age": facts.age,
         "size": facts.size,
         "scheduled": facts.schedule.since is not None,
+        "copied": None if facts.offsite is None else facts.offsite.newest,
         "problems": [{"what": problem.what, "remedy": problem.remedy, "level": problem.level} for problem in found],
     }
 
@@ -96,6 +107,18 @@ def _sets(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Proble
         what = f"the newest set, {facts.newest}, is {duration(facts.age)} old, more than {duration(max_age)}"
         return [Problem(SERVICE, what, remedy, YELLOW if since is None else RED)]
     return []
+
+
+def _copies(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Problem]:
+    """A copy that is too far behind does not survive the machine."""
+    found = facts.offsite
+    if found is None or not facts.sets:
+        return []
+    if found.newest and found.behind <= max_age:
+        return []
+    known = f"the newest set that is known to be there, {found.newest}, is {duration(found.behind)} older than {facts.newest}"
+    what = f"the off-site copy in {found.where} is behind: {known if found.newest else 'no set of this machine is known to be there'}"
+    return [Problem(SERVICE, what, f"{verb('db-offsite')} copies what is missing, or says why it cannot", YELLOW)]
 
 
 def _unreadable(facts: Facts) -> list[Problem]:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any
 
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
+
 try:
     import boto3.session
     from botocore.config import Config
@@ -50,31 +52,6 @@ _ABSENT = ("NoSuchKey", "NotFound", "404", "NoSuchUpload")
 
 class BucketError(Exception):
     """The bucket cannot be used; the text says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the copies are. endpoint: "" is AWS itself; prefix: without slashes at its ends."""
-
-    endpoint: str
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def of(cls, params: Mapping[str, Any]) -> Place:
-        return cls((params["endpoint_url"] or "").rstrip("/"), params["bucket"], (params["prefix"] or "").strip("/"))
-
-    @property
-    def server(self) -> str:
-        return self.endpoint or "AWS"
-
-    @property
-    def text(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/") + f" at {self.server}"
-
-    @property
-    def root(self) -> str:
-        return f"{self.prefix}/" if self.prefix else ""
 
 
 @dataclass(frozen=True)

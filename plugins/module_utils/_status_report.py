@@ -31,7 +31,9 @@ def _backups(backups: Mapping[str, Any]) -> str:
         return f"backups: none, {clock}"
     old = f"{duration(backups['age'])} ago" if backups["age"] >= 0 else "in the future"
     count = "one set" if backups["sets"] == 1 else f"{backups['sets']} sets"
-    return f"backups: the last one {old} ({backups['newest']}, {size(backups['size'])}), {count}, {clock}"
+    copied = backups.get("copied")
+    offsite = "" if copied is None else f", off-site up to {copied}" if copied else ", none off-site"
+    return f"backups: the last one {old} ({backups['newest']}, {size(backups['size'])}), {count}, {clock}{offsite}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

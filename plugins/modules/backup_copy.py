@@ -182,10 +182,11 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_files im
 from ansible_collections.nexanest.database.plugins.module_utils._backup_prune import judge
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import COPY_LOCK, Copy, Store, StoreError, now
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
-from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import HAS_BOTO, MISSING, Bucket, BucketError, Place
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import HAS_BOTO, MISSING, Bucket, BucketError
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_copy import Copier, Refused, changes, told
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_fetch import Fetcher, look
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_options import CONNECTION
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 

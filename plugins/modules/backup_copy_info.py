@@ -126,10 +126,11 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, now
-from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import HAS_BOTO, MISSING, Bucket, BucketError, Place
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import HAS_BOTO, MISSING, Bucket, BucketError
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_list import listed, report
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_look import survey
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_options import CONNECTION
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 
 
 def main() -> None:

@@ -80,6 +80,23 @@ options:
       schedule:
         description: What M(nexanest.database.backup_schedule_info) returns as RV(nexanest.database.backup_schedule_info#module:schedule).
         type: dict
+      offsite:
+        description:
+          - The bucket that M(nexanest.database.backup_copy) copies the sets to. It is not asked; the last copy noted beside the sets what it has.
+        type: dict
+        suboptions:
+          endpoint_url:
+            description: Address of the service.
+            type: str
+            default: ""
+          bucket:
+            description: Name of the bucket.
+            type: str
+            required: true
+          prefix:
+            description: What the keys begin with.
+            type: str
+            default: ""
 requirements:
   - psycopg2 and redis on the managed host; without them, less is reported
 attributes:
@@ -125,6 +142,7 @@ EXAMPLES = r"""
       max_age: 26h
       state_dir: /srv/nexanest/state
       schedule: {since: "2025-05-01T09:00:00+00:00", succeeded: "2025-05-31T03:15:40+00:00", failure: null}
+      offsite: {endpoint_url: "https://s3.example.org", bucket: nexanest-backups, prefix: production}
 """
 
 RETURN = r"""
@@ -157,6 +175,7 @@ status:
       age: 33000
       size: 52428800
       scheduled: true
+      copied: "20250531_031500"
       problems: []
     host:
       problems: []
@@ -200,6 +219,14 @@ BACKUPS: dict[str, dict[str, Any]] = {
     "max_age": {"type": "str", "default": "26h"},
     "state_dir": {"type": "path"},
     "schedule": {"type": "dict"},
+    "offsite": {
+        "type": "dict",
+        "options": {
+            "endpoint_url": {"type": "str", "default": ""},
+            "bucket": {"type": "str", "required": True},
+            "prefix": {"type": "str", "default": ""},
+        },
+    },
 }
 
 

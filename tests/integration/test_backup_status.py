@@ -18,7 +18,7 @@ from modules import run_module
 from stack import ROOT, Run, ansible_playbook
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
-from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, now
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Copy, Store, now
 
 
 @pytest.fixture
@@ -78,6 +78,21 @@ def test_a_failed_run_is_red(store: Store, tmp_path: Path, note: str, at: str) -
     found = told(store, schedule=schedule(tmp_path / "notes", note))
     assert bool(found) == bool(note)
     assert all(line.startswith("red: the last scheduled backup failed") and at in line for line in found)
+
+
+def test_the_newest_set_that_was_noted_as_copied_to_this_bucket_counts(store: Store) -> None:
+    bucket = {"bucket": "b", "prefix": "p", "endpoint_url": "https://s3.example.org"}
+    old = write_set(store, 1, started=now() - timedelta(hours=30))
+    store.copied(old, Copy("2025-05-31", "s3://b/p at https://s3.example.org"))
+    assert (told(store, max_age="40h", offsite=bucket), status(store, offsite=bucket)[0]["copied"]) == ([], old.id)
+    new = write_set(store, 2, started=now())
+    assert told(store, offsite=bucket)[0].endswith(f"{old.id}, is 1d 6h older than {new.id}")
+    assert "no set of this machine" in told(store, offsite={**bucket, "bucket": "other"})[0]
+    store.copied(new, Copy("2025-05-31", "s3://b/p at https://s3.example.org"))
+    assert told(store, offsite=bucket) == []
+    store.remove(new.id)
+    assert [entry.copied is not None for entry in store.entries()] == [True]
+    assert status(store)[0]["copied"] is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils._backup_schedule import Failure, failure
-from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, Schedule, described, problems
+from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, Offsite, Schedule, described, problems
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import GREEN, RED, YELLOW, status
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import report
 
@@ -18,8 +18,8 @@ NONE = Schedule()
 LONG = Schedule(since=100 * HOUR)
 
 
-def good(age: int = HOUR, schedule: Schedule = NONE) -> Facts:
-    return Facts(sets=9, newest="20250531_123456", age=age, size=5 * 1024**2, schedule=schedule)
+def good(age: int = HOUR, schedule: Schedule = NONE, offsite: Offsite | None = None) -> Facts:
+    return Facts(sets=9, newest="20250531_123456", age=age, size=5 * 1024**2, schedule=schedule, offsite=offsite)
 
 
 def found(facts: Facts) -> list[tuple[str, str, str]]:
@@ -55,6 +55,8 @@ def test_a_young_set_is_no_problem(age: int, schedule: Schedule) -> None:
             "a restore has begun and not ended: the set 1 on postgres",
             "undoes it",
         ),
+        (good(offsite=Offsite("s3://b at AWS")), YELLOW, "s3://b at AWS is behind: no set of this machine is known to be there", "make db-offsite STACK=shop"),
+        (good(offsite=Offsite("s3://b", "x", LIMIT + 1)), YELLOW, "the newest set that is known to be there, x, is 1d 2h older than 2025", "make db-offsite"),
         (Facts(trouble="/x: Permission denied"), YELLOW, "could not be looked at (/x: Permission denied)", "readable"),
     ],
 )
@@ -63,6 +65,15 @@ def test_each_fault_is_one_problem(facts: Facts, level: str, what: str, remedy: 
     assert told == level
     assert what in words
     assert remedy in advice
+
+
+@pytest.mark.parametrize("behind", [0, LIMIT, -HOUR])
+def test_a_copy_that_is_not_far_behind_is_no_problem(behind: int) -> None:
+    assert found(good(offsite=Offsite("s3://b", "x", behind))) == []
+
+
+def test_without_a_set_nothing_can_be_copied() -> None:
+    assert len(found(Facts(offsite=Offsite("s3://b")))) == 1
 
 
 def test_a_failure_of_a_schedule_that_is_gone_is_forgotten() -> None:
@@ -85,6 +96,8 @@ def test_several_faults_are_told_the_worst_first() -> None:
     [
         (good(), "backups: the last one 1h 0m ago (20250531_123456, 5.0 MB), 9 sets, by hand alone", GREEN),
         (Facts(sets=1, newest="x", age=HOUR, size=1, schedule=LONG), "backups: the last one 1h 0m ago (x, 1 B), one set, by the clock", GREEN),
+        (good(offsite=Offsite("s3://b", "x")), "backups: the last one 1h 0m ago (20250531_123456, 5.0 MB), 9 sets, by hand alone, off-site up to x", GREEN),
+        (good(offsite=Offsite("s3://b")), "backups: the last one 1h 0m ago (20250531_123456, 5.0 MB), 9 sets, by hand alone, none off-site", YELLOW),
         (Facts(), "backups: none, by hand alone", YELLOW),
         (good(LIMIT + 1, LONG), "backups: the last one 1d 2h ago", RED),
         (good(-HOUR), "backups: the last one in the future", YELLOW),
