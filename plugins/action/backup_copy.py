@@ -13,6 +13,10 @@ from ansible_collections.nexanest.database.plugins.plugin_utils.background impor
 class ActionModule(BackgroundAction):
     """Looks what would be sent or fetched, then does it."""
 
+    def hopeless(self, plan: dict[str, Any]) -> bool:
+        """A set that is damaged keeps no other one from being copied."""
+        return bool(plan.get("failed")) and not plan.get("objects")
+
     def announcement(self, plan: dict[str, Any]) -> str:
         """What is said before the work begins."""
         size = f"{plan['sent']['bytes'] / 1e6:.0f} MB"

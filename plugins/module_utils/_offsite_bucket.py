@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import IO, Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
@@ -86,6 +88,8 @@ class Bucket:
     def __init__(self, params: Mapping[str, Any]) -> None:
         self.place = Place.of(params)
         self._checksums = bool(params["checksums"])
+        if params["ca_bundle"] and not Path(params["ca_bundle"]).is_file():
+            raise BucketError(f"ca_bundle names {params['ca_bundle']}, which is no file on the managed host: correct it")
         try:
             self._client = _client(params)
         except (BotoCoreError, ValueError) as error:
@@ -129,7 +133,7 @@ class Bucket:
         with self._told(f"reading {key}"):
             answer = self._client.get_object(**self._named(key))
             with contextlib.closing(answer["Body"]) as stream:
-                yield stream, int(answer["ContentLength"])
+                yield stream, int(answer.get("ContentLength", -1))
 
     def put(self, key: str, body: bytes, marks: Mapping[str, str]) -> None:
         """A whole object in one request; the service compares what arrives with a checksum."""
@@ -227,7 +231,7 @@ def _client(params: Mapping[str, Any]) -> Any:
         config = Config(**options, request_checksum_calculation="when_required", response_checksum_validation="when_required")
     except TypeError:
         config = Config(**options)
-    return boto3.session.Session().client(
+    return _session().client(
         "s3",
         region_name=params["region"],
         endpoint_url=params["endpoint_url"] or None,
@@ -236,6 +240,12 @@ def _client(params: Mapping[str, Any]) -> Any:
         verify=params["ca_bundle"] or True,
         config=config,
     )
+
+
+@functools.cache
+def _session() -> Any:
+    """It keeps what it has read of S3's description."""
+    return boto3.session.Session()
 
 
 def _forget_surroundings() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -52,9 +52,9 @@ class Plan:
             raise Refused(self.entries[identity].problem)
         return found
 
-    @property
-    def bytes(self) -> int:
-        return sum(file.bytes for files in self.send.values() for file in files)
+    def sizes(self, sets: Iterable[str]) -> list[int]:
+        """Of the files that are to be sent of these sets."""
+        return [file.bytes for identity in sets for file in self.send[identity]]
 
 
 @dataclass(frozen=True)

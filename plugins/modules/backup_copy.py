@@ -194,6 +194,8 @@ RETENTION: dict[str, Any] = {
     **{name: {"type": "int", "default": 0} for name in ("hourly", "daily", "weekly", "monthly")},
     "minimum": {"type": "int", "default": 3},
 }
+# S3's own limit, in MB.
+LARGEST = 5120
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION,
     "backup_dir": {"type": "path", "required": True},
@@ -209,10 +211,10 @@ ARGUMENTS: dict[str, Any] = {
 
 
 class Failed(Exception):
-    """Some of it failed; done: what was changed all the same."""
+    """Some of it failed; result: of what was done all the same."""
 
-    def __init__(self, text: str, problems: Sequence[str], done: Sequence[Change]) -> None:
-        self.problems, self.done = list(problems), list(done)
+    def __init__(self, text: str, problems: Sequence[str], result: dict[str, Any]) -> None:
+        self.problems, self.result = list(problems), result
         super().__init__(text)
 
 
@@ -221,20 +223,22 @@ def present(params: dict[str, Any], bucket: Bucket, store: Store, *, check_mode:
     copier = Copier({**params, "coming": params["coming"] and check_mode}, bucket, store)
     if check_mode or not store.folder.is_dir():
         plan = copier.look()
-        _complain(params, store, plan.problems, changes(plan))
-        return _result(bucket, changes(plan), [file.bytes for files in plan.send.values() for file in files], told(plan))
+        result = _result(bucket, changes(plan), plan.sizes(plan.send), told(plan))
+        return _complained(params, store, plan.problems, result)
     with store.locked(f"copying sets of {params['stack']}", wait=params["lock_wait"], lock=COPY_LOCK):
         plan = copier.look()
         done, failed, notices = copier.apply(plan)
-    _complain(params, store, failed, done)
-    return _result(bucket, done, [file.bytes for files in plan.send.values() for file in files], [*told(plan), *notices])
+    result = _result(bucket, done, plan.sizes([identity for identity in plan.send if identity not in failed]), [*told(plan), *notices])
+    return _complained(params, store, failed, result)
 
 
-def _complain(params: dict[str, Any], store: Store, failed: dict[str, str], done: Sequence[Change]) -> None:
-    if failed:
-        problems = [f"{identity}: {why}" for identity, why in failed.items()]
-        whole = f"The sets in {store.folder} are as they were"
-        raise Failed(f"the off-site copy of the stack {params['stack']} is not what it should be: {'; '.join(problems)}. {whole}.", problems, done)
+def _complained(params: dict[str, Any], store: Store, failed: dict[str, str], result: dict[str, Any]) -> dict[str, Any]:
+    """The result, unless something failed."""
+    if not failed:
+        return result
+    problems = [f"{identity}: {why}" for identity, why in failed.items()]
+    whole = f"The sets in {store.folder} are as they were"
+    raise Failed(f"the off-site copy of the stack {params['stack']} is not what it should be: {'; '.join(problems)}. {whole}.", problems, result)
 
 
 def fetched(params: dict[str, Any], bucket: Bucket, store: Store, *, check_mode: bool) -> dict[str, Any]:
@@ -267,7 +271,7 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """What the state asks for. Refused before anything is changed."""
     if params["id"] is not None and not manifests.ID.fullmatch(params["id"]):
         raise Refused(f"id is '{params['id']}': a set is called like 20250531_123456")
-    wrong = [*judge(params["retention"]), *(["part_size is below 1"] if params["part_size"] < 1 else [])]
+    wrong = [*judge(params["retention"]), *([] if 0 < params["part_size"] <= LARGEST else [f"part_size is {params['part_size']}: say 5 to {LARGEST} (MB)"])]
     if wrong:
         raise Refused("; ".join(wrong))
     if not HAS_BOTO:
@@ -284,8 +288,7 @@ def main() -> None:
         with ended_by_signals():
             result = run(module.params, check_mode=module.check_mode)
     except Failed as failure:
-        made = failure.done
-        module.fail_json(msg=str(failure), problems=failure.problems, changed=bool(made), objects=objects(made), diff=diff(made), **nothing)
+        module.fail_json(msg=str(failure), problems=failure.problems, **failure.result)
     except Damaged as error:
         module.fail_json(msg=f"the set was not fetched, take another one: {error}", problems=[str(error)], objects=[], diff=diff([]), **nothing)
     except (Refused, BucketError, StoreError) as error:

@@ -36,7 +36,7 @@ class BackgroundAction(ActionBase):
         self._host = str(variables.get("inventory_hostname", ""))
         arguments = self.arguments(variables)
         plan = self._plan(arguments, variables) if self.looks_first or self._task.check_mode else {"changed": True}
-        if self._task.check_mode or plan.get("failed") or not plan.get("changed"):
+        if self._task.check_mode or self.hopeless(plan) or not plan.get("changed"):
             return {**result, **plan}
         self._say(self.announcement(plan))
         return {**result, **self._work(arguments, variables)}
@@ -44,6 +44,10 @@ class BackgroundAction(ActionBase):
     def arguments(self, variables: dict[str, Any]) -> dict[str, Any]:
         """The module's arguments, with what only the controller knows."""
         return dict(self._task.args)
+
+    def hopeless(self, plan: dict[str, Any]) -> bool:
+        """Does the plan say that nothing can be done?"""
+        return bool(plan.get("failed"))
 
     def announcement(self, plan: dict[str, Any]) -> str:
         """What is said before the work begins."""
