@@ -189,7 +189,8 @@ class Bucket:
         except ClientError as error:
             raise BucketError(self._refusal(what, error)) from error
         except SSLError as error:
-            raise BucketError(f"{self.place.server} has a certificate that is not trusted ({_short(error)}): name the authority's file in ca_bundle") from error
+            remedy = "check endpoint_url, and where the service has a certificate of its own, name its authority's file in ca_bundle"
+            raise BucketError(f"{self.place.server} cannot be reached by TLS ({_short(error)}): {remedy}") from error
         except CONNECTION as error:
             raise BucketError(f"{self.place.server} cannot be reached ({_short(error)}): check endpoint_url and the network") from error
         except BotoCoreError as error:

@@ -81,6 +81,7 @@ class Sender:
                 parts.append(self.bucket.part(key, upload, len(parts) + 1, block))
                 sent += len(block)
                 tally.add(len(block))
+                del block  # or it would be in memory beside the next one
             _check(file, sent, digest.hexdigest())
             self.bucket.complete(key, upload, parts)
         except BaseException:

@@ -378,6 +378,7 @@ def closed_port() -> int:
         ({"secret_key": "wrong-secret-key"}, "refuses the access key for listing the bucket"),
         ({"access_key": "unknown-access-key"}, "(InvalidAccessKeyId"),
         ({"endpoint_url": "http://127.0.0.1:%d"}, "cannot be reached"),
+        ({"endpoint_url": "https://127.0.0.1:%d"}, "cannot be reached"),
         ({"endpoint_url": "ftp//x"}, "check endpoint_url"),
         ({"id": "20200101_000000"}, "there is no set 20200101_000000 of the stack nexanest"),
         ({"id": "20200101_000000", "state": "fetched"}, "there is no set 20200101_000000 in s3://"),
