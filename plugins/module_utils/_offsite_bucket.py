@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import hashlib
 import os
 import sys
@@ -232,7 +231,7 @@ def _client(params: Mapping[str, Any]) -> Any:
         config = Config(**options, request_checksum_calculation="when_required", response_checksum_validation="when_required")
     except TypeError:
         config = Config(**options)
-    return _session().client(
+    return boto3.session.Session().client(
         "s3",
         region_name=params["region"],
         endpoint_url=params["endpoint_url"] or None,
@@ -241,12 +240,6 @@ def _client(params: Mapping[str, Any]) -> Any:
         verify=params["ca_bundle"] or True,
         config=config,
     )
-
-
-@functools.cache
-def _session() -> Any:
-    """It keeps what it has read of S3's description."""
-    return boto3.session.Session()
 
 
 def _forget_surroundings() -> None:

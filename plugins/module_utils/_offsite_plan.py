@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import moment
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import File, Manifest, ManifestError
-from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import finished
 from ansible_collections.nexanest.database.plugins.module_utils._backup_retention import Policy, Set, decide
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import Object, Upload
 
@@ -96,7 +95,7 @@ def choose(stack: str, local: Mapping[str, Local], found: Mapping[str, Stored], 
     conflicts = {identity: _conflict(found[identity]) for identity, one in local.items() if identity in found and found[identity].sha256 != one.sha256}
     lacking = [one.manifest for identity, one in local.items() if identity not in conflicts and not (identity in there and there[identity].whole)]
     sets = [_judged(one) for one in there.values() if one.id not in {manifest.id for manifest in lacking}]
-    sets += [Set(manifest.id, manifest.serial, finished(manifest)) for manifest in lacking]
+    sets += [Set(manifest.id, manifest.serial, moment(manifest.finished)) for manifest in lacking]
     behind = _behind(local, there, coming=coming is not None)
     if coming is not None:
         sets.append(Set(COMING, max((one.serial for one in sets), default=0) + 1, coming))
