@@ -58,7 +58,7 @@ EXAMPLES = r"""
 
 - name: Read a password that must be there
   ansible.builtin.set_fact:
-    password: "{{ lookup('nexanest.database.secret', 'redis/auth', secrets_dir='/srv/project/secrets/nexanest', create=false) }}"
+    password: "{{ lookup('nexanest.database.secret', 'redis/auth', secrets_dir='/srv/project/secrets/nexanest', create=false, missing='copy it there') }}"
   no_log: true
 """
 

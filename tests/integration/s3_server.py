@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A server that speaks S3 for tests: moto's, which believes what it is told, behind a door that checks bodies, counts requests and can hold or spoil them.
 
-Run as a program it serves: `python s3_server.py PORT FOLDER`. The folder holds requests.log, and what is asked of the door:
-hold (a number: as many writes are let through, later ones wait while the file is there), spoil (a byte of each body is changed on its way).
+Run as a program it serves: `python s3_server.py PORT FOLDER`. The folder holds requests.log, and files with what is asked of the door:
+hold (a number: as many writes are let through, later ones wait while the file is there), spoil (a byte of each body is changed on its way),
+cut (a number: as many dumps of Redis break off in the middle when they are read).
 """
 
 from __future__ import annotations
@@ -123,7 +124,15 @@ class Door:
                 start("400 Bad Request", [("Content-Type", "application/xml")])
                 return [b"<Error><Code>BadDigest</Code><Message>The checksum did not match what was received.</Message></Error>"]
         environment["wsgi.input"] = io.BytesIO(body)
-        return self.application(environment, start)
+        answer = self.application(environment, start)
+        return self._cut(b"".join(answer)) if environment["REQUEST_METHOD"] == "GET" and environment["PATH_INFO"].endswith(".rdb") else answer
+
+    def _cut(self, body: bytes) -> list[bytes]:
+        cut = self.folder / "cut"
+        left = int(cut.read_text(encoding="utf-8")) if cut.exists() else 0
+        if left:
+            cut.write_text(str(left - 1), encoding="utf-8")
+        return [body[: len(body) // 2]] if left else [body]
 
     def _hold(self) -> None:
         hold = self.folder / "hold"

@@ -283,6 +283,21 @@ def test_a_changed_byte_in_the_bucket_is_found_when_it_is_fetched_and_nothing_is
     assert [path.name for path in (tmp_path / "bare").iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize(("times", "failed"), [(2, False), (99, True)])
+def test_a_connection_that_breaks_while_a_file_is_fetched_is_tried_anew(offsite: Offsite, tmp_path: Path, times: int, failed: bool) -> None:
+    one = write_set(offsite.store)
+    offsite.done()
+    bare = Store(tmp_path / "bare")
+    bare.prepare()
+    bare.begin(one.id)  # a run that was killed has left it
+    with offsite.server.asked("cut", str(times)):
+        answer = offsite.run(state="fetched", id=one.id, backup_dir=str(bare.folder))
+    assert (answer["failed"], answer["changed"]) == (failed, not failed)
+    assert [entry.id for entry in bare.entries()] == ([] if failed else [one.id])
+    assert [path.name for path in bare.folder.iterdir() if path.name.startswith(".partial")] == []
+    assert not failed or "run this again" in answer["msg"]
+
+
 def test_a_set_here_that_is_damaged_or_another_one_is_not_overwritten(offsite: Offsite) -> None:
     one = write_set(offsite.store)
     offsite.done()
