@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ansible_collections.nexanest.database.plugins.module_utils._age import ENDING, Age, AgeError
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import File
-from ansible_collections.nexanest.database.plugins.module_utils._stream import Counted, copy, measure
+from ansible_collections.nexanest.database.plugins.module_utils._stream import Counted, copy, measure, unheard
 
 
 class Damaged(Exception):
@@ -45,10 +46,11 @@ class Sealer:
 
 @dataclass(frozen=True)
 class Opener:
-    """Takes files out of a set. identities: private keys, of which one is needed where the set is encrypted."""
+    """Takes files out of a set. identities: private keys, of which one is needed where the set is encrypted; told: hears how many bytes were read."""
 
     folder: Path
     identities: tuple[str, ...]
+    told: Callable[[int], None] = unheard
 
     def open(self, file: File, target: Path) -> None:
         """Write the plain bytes of a file to `target`; Damaged (and no file) where they are not the ones that went in."""
@@ -66,14 +68,14 @@ class Opener:
             with (self.folder / file.path).open("rb", buffering=0) as source, Path(os.devnull).open("wb") as sink:
                 self._pass(file, source, sink)
             return
-        size, sha256 = measure(self.folder / file.path)
+        size, sha256 = measure(self.folder / file.path, self.told)
         if (size, sha256) != (file.bytes, file.sha256):
             raise Damaged(_damaged(file, size, sha256))
         if not file.path.endswith(ENDING) and (size, sha256) != (file.plain_bytes, file.plain_sha256):
             raise Damaged(f"{file.path} holds other bytes than went into it")
 
     def _pass(self, file: File, source: IO[bytes], sink: IO[bytes]) -> None:
-        before, after = Counted(source), Counted(sink)
+        before, after = Counted(source, self.told), Counted(sink)
         encrypted = file.path.endswith(ENDING)
         if encrypted and self.identities:
             self._decrypt(file, before, after)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
@@ -17,6 +17,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._age import ENDI
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged, Opener
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import File, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry
+from ansible_collections.nexanest.database.plugins.module_utils._stream import unheard
 
 # Hashing releases the interpreter's lock, so that two files are read at once.
 WORKERS = 2
@@ -32,13 +33,14 @@ class Outcome:
     damaged: bool
 
 
-def verify(entry: Entry, identities: Sequence[str]) -> Outcome:
-    """Every byte of one set; identities: private keys, without which only the stored bytes of an encrypted set are looked at."""
+def verify(entry: Entry, identities: Sequence[str], told: Callable[[int], None] = unheard) -> Outcome:
+    """Every byte of one set; identities: private keys, without which only the stored bytes of an encrypted set are looked at; told: hears what was read."""
     if entry.manifest is None:
         return Outcome((entry.problem,), content=False, damaged=True)
     manifest = entry.manifest
     readable, strange = _folder(entry.folder, manifest)
     opener, refusal = _opener(entry, readable, identities)
+    opener = replace(opener, told=told)
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         # The largest first: two workers then end at about the same time.
         read = list(pool.map(lambda file: _read(opener, file), sorted(readable, key=lambda file: -file.bytes)))

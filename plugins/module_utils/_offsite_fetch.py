@@ -18,9 +18,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_verify i
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import WORKERS, Bucket, BucketError
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_copy import Refused
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import Stored, by_set, stored
-from ansible_collections.nexanest.database.plugins.module_utils._offsite_send import Tally
 from ansible_collections.nexanest.database.plugins.module_utils._parallel import Stop, each
-from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress, megabytes
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress, Tally, megabytes
 from ansible_collections.nexanest.database.plugins.module_utils._stream import BLOCK, Counted, measure
 
 # What must be left on the disk when the set is there.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +18,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket 
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_look import marks
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import part_bytes
 from ansible_collections.nexanest.database.plugins.module_utils._parallel import Stop, each
-from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress, megabytes
-
-
-class Tally:
-    """Bytes of one set on their way, for the operator to see."""
-
-    def __init__(self, progress: Progress, label: str, total: int) -> None:
-        self._progress, self._label, self._total = progress, label, total
-        self._done = 0
-        self._lock = threading.Lock()
-
-    def add(self, size: int) -> None:
-        with self._lock:
-            self._done += size
-            done = self._done
-        self._progress.step(self._label, done, self._total)
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress, Tally, megabytes
 
 
 @dataclass(frozen=True)

@@ -59,5 +59,20 @@ class Progress:
                 file.write(f"{label}: {what}, {self._said - since:.0f} s\n")
 
 
+class Tally:
+    """Bytes of one work that several threads do."""
+
+    def __init__(self, progress: Progress, label: str, total: int) -> None:
+        self._progress, self._label, self._total = progress, label, total
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._done += size
+            done = self._done
+        self._progress.step(self._label, done, self._total)
+
+
 def megabytes(size: int) -> str:
     return f"{size / 1e6:.0f}" if size >= 10_000_000 else f"{size / 1e6:.1f}"

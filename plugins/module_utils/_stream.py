@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Union
 
 BLOCK = 1 << 20
 
 
-class Counted:
-    """A stream that counts and hashes what is read from it or written to it."""
+def unheard(size: int) -> None:
+    """Nobody wants to know how many bytes have passed."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+
+class Counted:
+    """A stream that counts and hashes what is read from it or written to it. told: hears how many bytes have passed, block by block."""
+
+    def __init__(self, stream: IO[bytes], told: Callable[[int], None] = unheard) -> None:
         self.stream = stream
+        self._told = told
         self.bytes = 0
         self._sha256 = hashlib.sha256()
 
@@ -35,6 +41,7 @@ class Counted:
     def _count(self, block: bytes) -> bytes:
         self.bytes += len(block)
         self._sha256.update(block)
+        self._told(len(block))
         return block
 
 
@@ -47,10 +54,13 @@ def copy(source: Stream, target: Stream) -> None:
         target.write(block)
 
 
-def measure(path: Path) -> tuple[int, str]:
+def measure(path: Path, told: Callable[[int], None] = unheard) -> tuple[int, str]:
     """Size and SHA-256 of a file."""
+    digest, block = hashlib.sha256(), memoryview(bytearray(BLOCK))
     with path.open("rb", buffering=0) as file:
-        digest = hashlib.file_digest(file, "sha256")
+        while size := file.readinto(block):
+            digest.update(block[:size])
+            told(size)
         return file.tell(), digest.hexdigest()
 
 

@@ -37,6 +37,10 @@ options:
       - Without one only the stored bytes of an encrypted set are compared. That proves that no bit has changed since, not that there is a key which opens it.
     type: list
     elements: str
+  progress_file:
+    description: A file for lines about the work that is done; read by the action plugin of the same name.
+    type: str
+    default: ""
 requirements:
   - C(age) on the managed host, where O(identities) are given
 attributes:
@@ -153,7 +157,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import complaints, described, report
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry, Store, Verification, now
-from ansible_collections.nexanest.database.plugins.module_utils._backup_verify import verify
+from ansible_collections.nexanest.database.plugins.module_utils._backup_verify import Outcome, verify
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress, Tally, megabytes
 
 
 class Refused(Exception):
@@ -175,7 +180,7 @@ def entries(store: Store, identity: str | None) -> list[Entry]:
 
 def verified(module: AnsibleModule, store: Store, entry: Entry, at: datetime) -> dict[str, Any]:
     """One set as data, after each byte of it was read."""
-    outcome = verify(entry, module.params["identities"] or ())
+    outcome = _read(entry, module.params["identities"] or (), Progress(module.params["progress_file"]))
     if entry.manifest is None:
         return described(entry, at)
     note = None if outcome.damaged else entry.verified
@@ -194,6 +199,15 @@ def verified(module: AnsibleModule, store: Store, entry: Entry, at: datetime) ->
     return described(Entry(entry.id, entry.folder, entry.manifest, verified=note), at, outcome.problems)
 
 
+def _read(entry: Entry, identities: Sequence[str], progress: Progress) -> Outcome:
+    """Every byte of a set, for the operator to see."""
+    total = entry.manifest.bytes if entry.manifest else 0
+    progress.begin(entry.id, f"reading {megabytes(total)} MB")
+    outcome = verify(entry, identities, Tally(progress, entry.id, total).add)
+    progress.end(entry.id, f"{len(outcome.problems)} problems" if outcome.problems else "right")
+    return outcome
+
+
 def failure(sets: Sequence[dict[str, Any]], folder: Path) -> str:
     """All problems of all sets in one message."""
     wrong = [one for one in sets if one["problems"]]
@@ -208,6 +222,7 @@ def main() -> None:
             "id": {"type": "str"},
             "verify": {"type": "bool", "default": False},
             "identities": {"type": "list", "elements": "str", "no_log": True},
+            "progress_file": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
