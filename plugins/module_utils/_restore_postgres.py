@@ -94,7 +94,8 @@ class PostgresTarget:
         for row in self._rows(ledger.SIDE):
             self._drop(row.side, row.side_oid)
             self._forget(row)
-        if self._made_roles:
+        # Copies that were in use and are kept may need them.
+        if self._made_roles and not self.undone_copies():
             with self.server.control.cursor() as cursor:
                 left = roles.drop(cursor, self._made_roles)
             self._made_roles = []
@@ -151,9 +152,7 @@ class PostgresTarget:
         """Remove what the restore replaced, or the copy where it was undone."""
         for row in self._rows():
             if row.state == ledger.LIVE:
-                self._drop(row.old, row.old_oid)
-                with self.server.control.cursor() as cursor:
-                    ledger.change(cursor, row, old_oid=None)
+                self._drop(row.old, row.old_oid)  # the ledger keeps its number: it replaced something that no undo can bring back
             elif row.state == ledger.UNDONE:
                 self._drop(row.side, row.side_oid)
                 self._forget(row)
