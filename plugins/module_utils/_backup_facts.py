@@ -32,9 +32,9 @@ SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('s
 _NAMES = """
 SELECT datname, CASE WHEN datconnlimit = -2 THEN 'it is broken: a DROP DATABASE was interrupted'
   WHEN starts_with(datname, %(prefix)s) THEN 'it was made by a restore'
-  WHEN NOT datallowconn THEN 'it allows no connections' ELSE '' END,
-  NOT datallowconn AND datconnlimit <> -2 AND NOT starts_with(datname, %(prefix)s)
-FROM pg_database WHERE NOT datistemplate AND datname <> %(maintenance)s ORDER BY datname
+  WHEN NOT datallowconn THEN 'it allows no connections' WHEN datistemplate THEN 'it is a template' ELSE '' END,
+  datconnlimit <> -2 AND NOT starts_with(datname, %(prefix)s)
+FROM pg_database WHERE datname NOT IN ('template0', 'template1', %(maintenance)s) ORDER BY datname
 """
 
 # What nobody but a person can have made: the database is not dumped, and a restore keeps its ledger there.

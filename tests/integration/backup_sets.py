@@ -43,7 +43,9 @@ def new_key() -> Key:
     return Key(lines[-1], lines[1].removeprefix("# public key: "))
 
 
-def write_set(store: Store, serial: int = 1, *, recipients: Sequence[str] = (), started: datetime | None = None, size: int = 20_000) -> Manifest:
+def write_set(
+    store: Store, serial: int = 1, *, recipients: Sequence[str] = (), started: datetime | None = None, size: int = 20_000, stack: str = "nexanest"
+) -> Manifest:
     """A whole set in the store; size: of each of its data files."""
     moment = started or BEGIN + timedelta(days=serial)
     name = moment.strftime("%Y%m%d_%H%M%S")
@@ -57,7 +59,7 @@ def write_set(store: Store, serial: int = 1, *, recipients: Sequence[str] = (), 
     manifest = Manifest(
         id=name,
         serial=serial,
-        stack="nexanest",
+        stack=stack,
         collection_version="0.1.0",
         host="database",
         started=moment.isoformat(timespec="seconds"),

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Databases with what a dump does not carry by itself, or with what fights a restore: they come back whole, or it is said that they do not."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from backups import BACKUP_ROLE, SHOP, Shop, shop
+from restoring import Restorer, picture
+
+LOGINS = """
+CREATE TABLE logins (who text);
+CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN INSERT INTO public.logins VALUES (session_user); END $$;
+CREATE EVENT TRIGGER note ON login EXECUTE FUNCTION note();
+"""
+WORDS = "pg_restore: error: errors ignored on restore"
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with shop(tmp_path_factory.mktemp("odd")) as found:
+        yield found
+
+
+@pytest.fixture
+def restorer(filled: Shop, tmp_path: Path) -> Iterator[Restorer]:
+    one = Restorer(filled.server, filled.folder, tmp_path / "state", filled.identity)
+    yield one
+    one.cleaned()
+    assert one.left() == []
+
+
+def taken(filled: Shop) -> str:
+    result = filled.backup()
+    assert not result["failed"], result
+    return str(result["set"]["id"])
+
+
+def made(filled: Shop, name: str, statements: str = "") -> None:
+    filled.server.query(f"CREATE DATABASE {name}")
+    filled.server.query(f"GRANT CONNECT ON DATABASE {name} TO {BACKUP_ROLE}")
+    if statements:
+        filled.server.query(statements, database=name)
+
+
+def test_a_trigger_on_logins_writes_into_no_copy(filled: Shop, restorer: Restorer) -> None:
+    made(filled, "logged", LOGINS)
+    name = taken(filled)
+    restorer.restored(name, databases=["logged"])
+    assert not restorer.restored(name, databases=["logged"])["changed"]
+    filled.server.query("DROP DATABASE logged")
+
+
+def test_a_table_that_is_called_like_an_error_stops_no_restore(filled: Shop, restorer: Restorer) -> None:
+    filled.server.query(f'CREATE TABLE app."{WORDS}" (n int)', database=SHOP)
+    before = picture(filled.server, SHOP)
+    restorer.restored(taken(filled), databases=[SHOP])
+    assert picture(filled.server, SHOP) == before
+
+
+@pytest.mark.parametrize("words", ["IS_TEMPLATE true", "ALLOW_CONNECTIONS false"])
+def test_a_database_that_is_not_in_the_set_is_told(filled: Shop, words: str) -> None:
+    made(filled, "pattern", "CREATE TABLE t (n int)")
+    filled.server.query(f"ALTER DATABASE pattern {words}")
+    result = filled.backup()
+    filled.server.query("ALTER DATABASE pattern IS_TEMPLATE false")
+    filled.server.query("DROP DATABASE pattern")
+    left = {one["name"]: one["data"] for one in filled.manifest(result["set"]["id"])["servers"]["postgres"]["left_out"]}
+    assert left == {"pattern": True, "postgres": False}
+    assert [text for text in result["notices"] if text.startswith("postgres/pattern is not in the set")], result
+
+
+def test_a_verifier_is_in_no_log(filled: Shop, restorer: Restorer) -> None:
+    name = taken(filled)
+    filled.server.query("ALTER SYSTEM SET log_statement = 'all'")
+    filled.server.query("SELECT pg_reload_conf()")
+    filled.server.query("ALTER ROLE shop_app RENAME TO former")
+    restorer.restored(name)
+    assert filled.server.query("SELECT count(*) FROM pg_authid WHERE rolname = 'shop_app' AND rolpassword LIKE 'SCRAM-SHA-256%'") == [(1,)]
+    log = subprocess.run(["docker", "logs", filled.server.container], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True, timeout=60).stdout.decode()
+    assert "CREATE DATABASE" in log, "it logs statements"
+    assert "CREATE ROLE" not in log
+    assert "SCRAM-SHA-256$" not in log
