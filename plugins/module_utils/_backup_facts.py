@@ -45,6 +45,12 @@ WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN 
 ORDER BY 1
 """
 
+# A dump that is not a superuser's lacks them.
+_SUBSCRIPTIONS = """
+SELECT format('%s, its subscription %s', d.datname, s.subname) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY 1
+"""
+
 _ROLES = """
 SELECT rolname AS name, rolsuper AS superuser, rolinherit AS inherit, rolcreaterole AS createrole, rolcreatedb AS createdb, rolcanlogin AS login,
   rolreplication AS replication, rolbypassrls AS bypassrls, rolconnlimit AS conn_limit, rolvaliduntil::text AS valid_until, rolpassword AS verifier,
@@ -124,7 +130,9 @@ def databases(connection: psycopg2.extensions.connection) -> tuple[list[str], li
         found = cursor.fetchall()
         cursor.execute(_STRANGERS)
         strangers = ", ".join(row[0] for row in cursor.fetchall())
-    left = [LeftOut(name, why, data) for name, why, data in found if why]
+        cursor.execute(_SUBSCRIPTIONS)
+        left = [LeftOut(name, "only a superuser can dump it, make it again after a restore", data=True) for (name,) in cursor.fetchall()]
+    left += [LeftOut(name, why, data) for name, why, data in found if why]
     own = f"it holds tables that no backup takes, move them into a database of their own: {strangers}" if strangers else "it holds nothing but the server's own"
     return [name for name, why, _data in found if not why], [*left, LeftOut(MAINTENANCE, own, bool(strangers))]
 

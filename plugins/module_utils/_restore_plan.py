@@ -56,6 +56,7 @@ class Present:
     broken: bool
     prepared: int
     slots: int
+    subscriptions: int = 0
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,10 @@ def _target_problems(item: Item, found: Found) -> list[str]:
         texts.append(f"{item.label} has {present.prepared} prepared transactions: commit or roll them back")
     if present.slots:
         texts.append(f"{item.label} has {present.slots} logical replication slots, which would stay with the old database: drop them")
+    if present.subscriptions:
+        texts.append(
+            f"{item.label} has {present.subscriptions} subscriptions, which would stay with the old database: drop them, and make them again afterwards"
+        )
     return texts
 
 

@@ -19,6 +19,7 @@ from ansible_collections.nexanest.database.plugins.module_utils import _restore_
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_settings as database_settings
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_swap as swaps
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
+from ansible_collections.nexanest.database.plugins.module_utils import _user_mappings as user_mappings
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Server as Described
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable
@@ -222,6 +223,8 @@ class _Copy:
         settings = settings_of(self.material.description, self.database.name)
         database_settings.dress(self.server.control, self.side, self.database, settings)
         with self.server.session(self.side) as session:
+            with session.cursor() as cursor:
+                user_mappings.write(cursor, self._pictured(user_mappings.KIND))
             self._prove(session, settings)
         self._analyze()
         self._alone()
@@ -267,15 +270,22 @@ class _Copy:
         timescale.check(session)
         same_version = self.material.described.version_num // 10000 == self.material.found.version_num // 10000
         found = facts.database(session, self.database.name, self.database.path)
-        wanted = {(kind, name): properties for kind, name, properties in self.material.catalogs[self.database.name]}
+        wanted = {(kind, name): properties for kind, name, properties in self.material.catalogs[self.database.name] if kind != user_mappings.KIND}
+        with session.cursor() as cursor:
+            mappings = user_mappings.read(cursor)
         self.material.loader.progress.begin(self.item.label, "comparing it with the set")
         texts = [
             *compare.facts(self.database, found, (settings, database_settings.settings(session, self.side))),
             *compare.rows(self.database.tables, facts.tables(session)),
             *compare.catalogs(wanted, _catalog.snapshot(session), same_version=same_version),
+            *user_mappings.differences(self._pictured(user_mappings.KIND), mappings),
         ]
         if texts:
             raise TargetError(f"{self.item.label}: the copy is not what the set says, and was dropped: {compare.shortened(texts)}")
+
+    def _pictured(self, kind: str) -> list[Sequence[Any]]:
+        """What the set's catalog has of one kind."""
+        return [row for row in self.material.catalogs[self.database.name] if row[0] == kind]
 
     def _analyze(self) -> None:
         """Plans of the first queries shall not be guesses."""

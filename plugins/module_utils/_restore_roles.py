@@ -17,7 +17,7 @@ except ImportError:  # _connection.connect() says so
     pass
 
 # A statement with a verifier in it is written nowhere, whatever the server logs otherwise.
-_UNLOGGED = (
+UNLOGGED = (
     "SET LOCAL log_statement = 'none'",
     "SET LOCAL log_min_duration_statement = -1",
     "SET LOCAL log_min_duration_sample = -1",
@@ -34,7 +34,7 @@ def create(cursor: Any, description: Mapping[str, Any], names: Sequence[str]) ->
         return
     cursor.execute("BEGIN")
     try:
-        for statement in _UNLOGGED:
+        for statement in UNLOGGED:
             cursor.execute(statement)
         _create_all(cursor, description, set(names))
         cursor.execute("COMMIT")

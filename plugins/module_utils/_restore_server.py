@@ -28,7 +28,8 @@ _UNGUARDED = (
 
 _DATABASES = """
 SELECT d.datname, d.oid, d.datallowconn, d.datistemplate, d.datconnlimit = -2,
-  (SELECT count(*) FROM pg_prepared_xacts p WHERE p.database = d.datname), (SELECT count(*) FROM pg_replication_slots s WHERE s.datoid = d.oid)
+  (SELECT count(*) FROM pg_prepared_xacts p WHERE p.database = d.datname), (SELECT count(*) FROM pg_replication_slots s WHERE s.datoid = d.oid),
+  (SELECT count(*) FROM pg_subscription s WHERE s.subdbid = d.oid)
 FROM pg_database d
 """
 

@@ -18,6 +18,12 @@ CREATE TABLE logins (who text);
 CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN INSERT INTO public.logins VALUES (session_user); END $$;
 CREATE EVENT TRIGGER note ON login EXECUTE FUNCTION note();
 """
+FOREIGN = """
+CREATE EXTENSION postgres_fdw;
+CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'nowhere', dbname 'x');
+CREATE USER MAPPING FOR shop_app SERVER far OPTIONS (user 'a b', password 'p=q''s \\');
+CREATE USER MAPPING FOR PUBLIC SERVER far;
+"""
 WORDS = "pg_restore: error: errors ignored on restore"
 
 
@@ -73,6 +79,32 @@ def test_a_database_that_is_not_in_the_set_is_told(filled: Shop, words: str) -> 
     left = {one["name"]: one["data"] for one in filled.manifest(result["set"]["id"])["servers"]["postgres"]["left_out"]}
     assert left == {"pattern": True, "postgres": False}
     assert [text for text in result["notices"] if text.startswith("postgres/pattern is not in the set")], result
+
+
+def test_passwords_on_foreign_servers_come_back(filled: Shop, restorer: Restorer) -> None:
+    made(filled, "far", FOREIGN)
+    mappings = "SELECT usename, (SELECT array_agg(o ORDER BY o) FROM unnest(umoptions) o) FROM pg_user_mappings ORDER BY 1"
+    before = filled.server.query(mappings, database="far")
+    assert before == [("public", None), ("shop_app", ["password=p=q's \\", "user=a b"])]
+    name = taken(filled)
+    for path in (filled.folder / name).rglob("*"):
+        assert path.is_dir() or b"p=q" not in path.read_bytes()
+    restorer.restored(name, databases=["far"])
+    assert filled.server.query(mappings, database="far") == before
+    filled.server.query("DROP DATABASE far")
+
+
+def test_a_subscription_is_told_and_does_not_make_a_set_useless(filled: Shop, restorer: Restorer) -> None:
+    made(filled, "fed", "CREATE TABLE t (n int); CREATE SUBSCRIPTION s CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false)")
+    result = filled.backup()
+    assert result["notices"] == ["postgres/fed, its subscription s is not in the set: only a superuser can dump it, make it again after a restore"]
+    name = result["set"]["id"]
+    assert "fed has 1 subscriptions" in restorer.refused(name, databases=["fed"])
+    filled.server.query("ALTER SUBSCRIPTION s SET (slot_name = NONE)", database="fed")
+    filled.server.query("DROP SUBSCRIPTION s", database="fed")
+    restorer.restored(name, databases=["fed"])
+    restorer.cleaned()
+    filled.server.query("DROP DATABASE fed")
 
 
 def test_a_verifier_is_in_no_log(filled: Shop, restorer: Restorer) -> None:
