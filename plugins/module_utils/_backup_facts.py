@@ -70,6 +70,9 @@ SELECT coalesce((SELECT datname FROM pg_database d WHERE d.oid = s.setdatabase),
 FROM pg_db_role_setting s ORDER BY 1, 2
 """
 
+# A collation's own rules (ICU_RULES), which no other place of a set has.
+_RULES = "SELECT datname AS database, daticurules AS rules FROM pg_database WHERE daticurules IS NOT NULL ORDER BY 1"
+
 _DATABASE = """
 SELECT pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
   CASE d.datlocprovider WHEN 'b' THEN 'builtin' WHEN 'i' THEN 'icu' ELSE 'libc' END AS locale_provider,
@@ -140,7 +143,8 @@ def databases(connection: psycopg2.extensions.connection) -> tuple[list[str], li
 def description(connection: psycopg2.extensions.connection) -> dict[str, Any]:
     """Roles (with their verifiers: a secret), memberships, and the settings of roles and databases."""
     with connection.cursor() as cursor:
-        return {"roles": _records(cursor, _ROLES), "memberships": _records(cursor, _MEMBERSHIPS), "settings": _records(cursor, _SETTINGS)}
+        queries = {"roles": _ROLES, "memberships": _MEMBERSHIPS, "settings": _SETTINGS, "icu_rules": _RULES}
+        return {key: _records(cursor, query) for key, query in queries.items()}
 
 
 def database(connection: psycopg2.extensions.connection, name: str, folder: str) -> Database:

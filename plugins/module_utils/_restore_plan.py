@@ -159,6 +159,11 @@ def settings_of(description: Mapping[str, Any], database: str) -> list[tuple[str
     return sorted(found)
 
 
+def rules_of(description: Mapping[str, Any], database: str) -> str | None:
+    """ICU's rules of a database."""
+    return next((str(row["rules"]) for row in description.get("icu_rules", ()) if row["database"] == database), None)
+
+
 def _subset(manifest: Manifest, asked: Sequence[str]) -> tuple[dict[str, list[Database]], list[str], list[str]]:
     chosen: dict[str, list[Database]] = {}
     instances: list[str] = []

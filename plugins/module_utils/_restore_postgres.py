@@ -26,7 +26,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._connection impo
 from ansible_collections.nexanest.database.plugins.module_utils._restore_ledger import Row
 from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Loader, extension_schema
 from ansible_collections.nexanest.database.plugins.module_utils._restore_mark import mark, settled
-from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Found, Item, settings_of
+from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Found, Item, rules_of, settings_of
 from ansible_collections.nexanest.database.plugins.module_utils._restore_server import Server
 from ansible_collections.nexanest.database.plugins.module_utils._restore_target import TargetError
 
@@ -249,7 +249,7 @@ class _Copy:
             if swaps.oid(cursor, self.side) is not None:
                 raise TargetError(f"{self.server.name} has a database {self.side} that is not ours: drop or rename it")
             ledger.add(self.server.control, row)
-            database_settings.create(cursor, self.side, self.database)
+            database_settings.create(cursor, self.side, self.database, rules_of(self.material.description, self.database.name))
             ledger.change(cursor, self._row(), side_oid=swaps.oid(cursor, self.side))
 
     def _load(self) -> None:

@@ -107,6 +107,17 @@ def test_a_subscription_is_told_and_does_not_make_a_set_useless(filled: Shop, re
     filled.server.query("DROP DATABASE fed")
 
 
+def test_rules_of_a_collation_come_back(filled: Shop, restorer: Restorer) -> None:
+    filled.server.query("CREATE DATABASE sorted TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en' ICU_RULES '& a < z'")
+    filled.server.query(f"GRANT CONNECT ON DATABASE sorted TO {BACKUP_ROLE}")
+    rules = "SELECT datlocprovider, datlocale, daticurules, 'z' < 'b' FROM pg_database WHERE datname = 'sorted'"
+    before = filled.server.query(rules, database="sorted")
+    assert before == [("i", "en", "& a < z", True)]
+    restorer.restored(taken(filled), databases=["sorted"])
+    assert filled.server.query(rules, database="sorted") == before
+    filled.server.query("DROP DATABASE sorted")
+
+
 def test_a_verifier_is_in_no_log(filled: Shop, restorer: Restorer) -> None:
     name = taken(filled)
     filled.server.query("ALTER SYSTEM SET log_statement = 'all'")
