@@ -19,8 +19,8 @@ try:
 except ImportError:  # _connection.connect() says so
     pass
 
-# Databases that a restore makes, beside the live ones or out of them.
-RESTORE_PREFIX = "_restore_"
+# Names of databases that a restore makes, beside the live ones or out of them.
+_OF_RESTORES = "^_restore_[0-9a-f]{8}_[0-9]+(_old)?$"
 # Has the server's own things (pg_cron's jobs are converged by postgres_jobs); nobody's data belongs there.
 MAINTENANCE = "postgres"
 
@@ -31,9 +31,9 @@ SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('s
 
 _NAMES = """
 SELECT datname, CASE WHEN datconnlimit = -2 THEN 'it is broken: a DROP DATABASE was interrupted'
-  WHEN starts_with(datname, %(prefix)s) THEN 'it was made by a restore'
+  WHEN datname ~ %(restores)s THEN 'it was made by a restore'
   WHEN NOT datallowconn THEN 'it allows no connections' WHEN datistemplate THEN 'it is a template' ELSE '' END,
-  datconnlimit <> -2 AND NOT starts_with(datname, %(prefix)s)
+  datconnlimit <> -2 AND datname !~ %(restores)s
 FROM pg_database WHERE datname NOT IN ('template0', 'template1', %(maintenance)s) ORDER BY datname
 """
 
@@ -129,7 +129,7 @@ def server(connection: psycopg2.extensions.connection, kind: str, folder: str) -
 def databases(connection: psycopg2.extensions.connection) -> tuple[list[str], list[LeftOut]]:
     """The databases to dump, and the others. The session is on the maintenance database."""
     with connection.cursor() as cursor:
-        cursor.execute(_NAMES, {"prefix": RESTORE_PREFIX, "maintenance": MAINTENANCE})
+        cursor.execute(_NAMES, {"restores": _OF_RESTORES, "maintenance": MAINTENANCE})
         found = cursor.fetchall()
         cursor.execute(_STRANGERS)
         strangers = ", ".join(row[0] for row in cursor.fetchall())

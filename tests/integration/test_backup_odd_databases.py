@@ -118,6 +118,20 @@ def test_rules_of_a_collation_come_back(filled: Shop, restorer: Restorer) -> Non
     filled.server.query("DROP DATABASE sorted")
 
 
+def test_a_database_that_a_restore_did_not_make_is_in_the_set(filled: Shop) -> None:
+    made(filled, "_restore_notes", "CREATE TABLE t (n int)")
+    names = {database["name"] for database in filled.manifest(taken(filled))["servers"]["postgres"]["databases"]}
+    filled.server.query("DROP DATABASE _restore_notes")
+    assert "_restore_notes" in names
+
+
+def test_a_database_that_sets_a_role_is_proven_as_the_administrator(filled: Shop, restorer: Restorer) -> None:
+    made(filled, "acting", "CREATE TABLE t (n int); INSERT INTO t VALUES (1); ALTER TABLE t ENABLE ROW LEVEL SECURITY; GRANT SELECT ON t TO shop_app")
+    filled.server.query("ALTER DATABASE acting SET role = 'shop_app'")
+    restorer.restored(taken(filled), databases=["acting"])
+    filled.server.query("DROP DATABASE acting")
+
+
 def test_a_verifier_is_in_no_log(filled: Shop, restorer: Restorer) -> None:
     name = taken(filled)
     filled.server.query("ALTER SYSTEM SET log_statement = 'all'")
