@@ -186,6 +186,23 @@ def test_an_undo_that_is_killed_is_finished(pair: Pair, every: int) -> None:
         assert pair.words() == ["old", "old"]
 
 
+def test_workers_that_were_ended_for_a_swap_are_woken_when_it_is_taken_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[str] = []
+
+    def fail(_server: Any, _name: str) -> None:
+        raise swaps.SwapError("it ends here")
+
+    with pair.parties() as (_parties, targets):
+        target = targets[0]
+        moves = [target._inward(row) for row in target._rows()]
+        monkeypatch.setattr(swaps, "_quiet", fail)
+        monkeypatch.setattr(swaps, "wake", lambda _server, name, _jobs: woken.append(name))
+        with pytest.raises(swaps.SwapError, match="it ends here"):
+            swaps.exchange(target.server, moves, ledger.LIVE, disconnect=False)
+    assert woken == ["one"]
+    assert pair.words() == ["old", "old"]
+
+
 def test_the_module_finishes_what_was_cut_off_before_anything_else(pair: Pair) -> None:
     count = steps_of(pair, pair.forward)
     pair.backward()
@@ -202,20 +219,3 @@ def test_the_module_finishes_what_was_cut_off_before_anything_else(pair: Pair) -
     assert pair.journal.open() is None
     pair.restorer.undone()
     pair.restorer.cleaned(restore=result["restore"] or None)
-
-
-def test_workers_that_were_ended_for_a_swap_are_woken_when_it_is_taken_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    woken: list[str] = []
-
-    def fail(_server: Any, _name: str) -> None:
-        raise swaps.SwapError("it ends here")
-
-    with pair.parties() as (_parties, targets):
-        target = targets[0]
-        moves = [target._inward(row) for row in target._rows()]
-        monkeypatch.setattr(swaps, "_quiet", fail)
-        monkeypatch.setattr(swaps, "wake", lambda _server, name, _jobs: woken.append(name))
-        with pytest.raises(swaps.SwapError, match="it ends here"):
-            swaps.exchange(target.server, moves, ledger.LIVE, disconnect=False)
-    assert woken == ["one"]
-    assert pair.words() == ["old", "old"]
