@@ -19,8 +19,8 @@ try:
 except ImportError:  # _connection.connect() says so
     pass
 
-# Databases that a restore makes, beside the live ones or out of them.
-RESTORE_PREFIX = "_restore_"
+# Names of databases that a restore makes, beside the live ones or out of them.
+_OF_RESTORES = "^_restore_[0-9a-f]{8}_[0-9]+(_old)?$"
 # Has the server's own things (pg_cron's jobs are converged by postgres_jobs); nobody's data belongs there.
 MAINTENANCE = "postgres"
 
@@ -31,10 +31,10 @@ SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('s
 
 _NAMES = """
 SELECT datname, CASE WHEN datconnlimit = -2 THEN 'it is broken: a DROP DATABASE was interrupted'
-  WHEN starts_with(datname, %(prefix)s) THEN 'it was made by a restore'
-  WHEN NOT datallowconn THEN 'it allows no connections' ELSE '' END,
-  NOT datallowconn AND datconnlimit <> -2 AND NOT starts_with(datname, %(prefix)s)
-FROM pg_database WHERE NOT datistemplate AND datname <> %(maintenance)s ORDER BY datname
+  WHEN datname ~ %(restores)s THEN 'it was made by a restore'
+  WHEN NOT datallowconn THEN 'it allows no connections' WHEN datistemplate THEN 'it is a template' ELSE '' END,
+  datconnlimit <> -2 AND datname !~ %(restores)s
+FROM pg_database WHERE datname NOT IN ('template0', 'template1', %(maintenance)s) ORDER BY datname
 """
 
 # What nobody but a person can have made: the database is not dumped, and a restore keeps its ledger there.
@@ -43,6 +43,12 @@ SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n
 WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', '_restore', '_ledger')
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1
+"""
+
+# A dump that is not a superuser's lacks them.
+_SUBSCRIPTIONS = """
+SELECT format('%s, its subscription %s', d.datname, s.subname) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY 1
 """
 
 _ROLES = """
@@ -63,6 +69,9 @@ SELECT coalesce((SELECT datname FROM pg_database d WHERE d.oid = s.setdatabase),
   CASE WHEN s.setrole = 0 THEN '' ELSE pg_get_userbyid(s.setrole) END AS role, s.setconfig AS settings
 FROM pg_db_role_setting s ORDER BY 1, 2
 """
+
+# A collation's own rules (ICU_RULES), which no other place of a set has.
+_RULES = "SELECT datname AS database, daticurules AS rules FROM pg_database WHERE daticurules IS NOT NULL ORDER BY 1"
 
 _DATABASE = """
 SELECT pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
@@ -120,11 +129,13 @@ def server(connection: psycopg2.extensions.connection, kind: str, folder: str) -
 def databases(connection: psycopg2.extensions.connection) -> tuple[list[str], list[LeftOut]]:
     """The databases to dump, and the others. The session is on the maintenance database."""
     with connection.cursor() as cursor:
-        cursor.execute(_NAMES, {"prefix": RESTORE_PREFIX, "maintenance": MAINTENANCE})
+        cursor.execute(_NAMES, {"restores": _OF_RESTORES, "maintenance": MAINTENANCE})
         found = cursor.fetchall()
         cursor.execute(_STRANGERS)
         strangers = ", ".join(row[0] for row in cursor.fetchall())
-    left = [LeftOut(name, why, data) for name, why, data in found if why]
+        cursor.execute(_SUBSCRIPTIONS)
+        left = [LeftOut(name, "only a superuser can dump it, make it again after a restore", data=True) for (name,) in cursor.fetchall()]
+    left += [LeftOut(name, why, data) for name, why, data in found if why]
     own = f"it holds tables that no backup takes, move them into a database of their own: {strangers}" if strangers else "it holds nothing but the server's own"
     return [name for name, why, _data in found if not why], [*left, LeftOut(MAINTENANCE, own, bool(strangers))]
 
@@ -132,7 +143,8 @@ def databases(connection: psycopg2.extensions.connection) -> tuple[list[str], li
 def description(connection: psycopg2.extensions.connection) -> dict[str, Any]:
     """Roles (with their verifiers: a secret), memberships, and the settings of roles and databases."""
     with connection.cursor() as cursor:
-        return {"roles": _records(cursor, _ROLES), "memberships": _records(cursor, _MEMBERSHIPS), "settings": _records(cursor, _SETTINGS)}
+        queries = {"roles": _ROLES, "memberships": _MEMBERSHIPS, "settings": _SETTINGS, "icu_rules": _RULES}
+        return {key: _records(cursor, query) for key, query in queries.items()}
 
 
 def database(connection: psycopg2.extensions.connection, name: str, folder: str) -> Database:

@@ -86,7 +86,7 @@ def report(sets: Sequence[Mapping[str, Any]], folder: str) -> str:
         return f"there is no backup set in {folder}"
     lines = table([HEADINGS, *(_row(one) for one in reversed(sets))])
     found = [line for one in sets for line in complaints(one)]
-    left_out = [f"{sets[-1]['id']}: {name}: the database {item['name']} is not in it: {item['why']}" for name, item in _left_out(sets[-1])]
+    left_out = [f"{sets[-1]['id']}: {name}: {item['name']} is not in it: {item['why']}" for name, item in _left_out(sets[-1])]
     return "\n".join([*lines, *([""] if left_out or found else []), *left_out, *found])
 
 

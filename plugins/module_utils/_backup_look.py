@@ -21,20 +21,24 @@ from ansible_collections.nexanest.database.plugins.module_utils._offsite_place i
 JOURNAL = "restore.json"
 
 
-def look(options: Mapping[str, Any], now: datetime) -> Facts:
-    """options: dir of the sets, state_dir of restores (or None), schedule as backup_schedule_info returns it (or None), offsite (or None)."""
+def look(options: Mapping[str, Any], stack: str, now: datetime) -> Facts:
+    """Sets of other stacks in the folder are none of its.
+
+    options: dir of the sets, state_dir of restores (or None), schedule as backup_schedule_info returns it (or None), offsite (or None).
+    """
     journal = _journal(Path(options["state_dir"])) if options["state_dir"] else ""
     schedule = _schedule(options["schedule"] or {}, now)
     try:
         entries = Store(Path(options["dir"])).entries()
     except OSError as error:
         return Facts(schedule=schedule, journal=journal, trouble=f"{options['dir']}: {error.strerror}")
-    whole = [(entry.id, entry.manifest) for entry in entries if entry.manifest]
+    whole = [(entry.id, entry.manifest) for entry in entries if entry.manifest and entry.manifest.stack == stack]
     unreadable = {entry.id: entry.problem for entry in entries if not entry.manifest and entry.folder.is_dir()}
     if not whole:
         return Facts(unreadable=unreadable, schedule=schedule, journal=journal)
     newest, manifest = whole[-1]
-    offsite = _offsite(options["offsite"], entries, manifest) if options["offsite"] else None
+    ours = [entry for entry in entries if entry.manifest and entry.manifest.stack == stack]
+    offsite = _offsite(options["offsite"], ours, manifest) if options["offsite"] else None
     return Facts(len(whole), newest, age(manifest, now), manifest.bytes, unreadable, schedule, journal, offsite=offsite)
 
 

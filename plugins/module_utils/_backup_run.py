@@ -63,9 +63,7 @@ class Survey:
     @property
     def warnings(self) -> list[str]:
         """Databases that somebody may think are in the set."""
-        return [
-            f"{server}/{item.name} is not in the set: {item.why}" for server, items in self.left_out.items() for item in items if "no backup takes" in item.why
-        ]
+        return [f"{server}/{item.name} is not in the set: {item.why}" for server, items in self.left_out.items() for item in items if item.data]
 
 
 def look(params: Mapping[str, Any], store: Store, last: Manifest | None) -> Survey:

@@ -96,14 +96,23 @@ class Store:
     @contextlib.contextmanager
     def locked(self, what: str, *, wait: float, lock: str = _LOCK) -> Iterator[None]:
         """Be the only one that makes or removes sets in this folder, or does what another lock is for. The lock dies with its holder."""
-        descriptor = os.open(self.folder / lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with self._locking(lock):
+            descriptor = os.open(self.folder / lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            self._take(descriptor, wait)
-            os.truncate(descriptor, 0)
-            os.write(descriptor, json.dumps({"pid": os.getpid(), "what": what, "since": now().isoformat(timespec="seconds")}).encode())
+            with self._locking(lock):
+                self._take(descriptor, wait)
+                os.truncate(descriptor, 0)
+                os.write(descriptor, json.dumps({"pid": os.getpid(), "what": what, "since": now().isoformat(timespec="seconds")}).encode())
             yield
         finally:
             os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _locking(self, lock: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self.folder / lock} cannot be locked ({error.strerror}): see to its disk, which must know locks (flock)") from error
 
     def _take(self, descriptor: int, wait: float) -> None:
         deadline = time.monotonic() + wait
@@ -120,7 +129,7 @@ class Store:
         """Remove what runs that died have left; the caller holds the lock."""
         for path in self.folder.iterdir():
             if path.name.startswith((PARTIAL, REMOVED, STAGING)):
-                shutil.rmtree(path)
+                _remove(path)
 
     def begin(self, name: str) -> Path:
         """An empty folder for a set to be made in, on the same file system."""
@@ -151,7 +160,7 @@ class Store:
         removed = self.folder / f"{REMOVED}{name}"
         (self.folder / name).rename(removed)
         synchronise(self.folder)
-        shutil.rmtree(removed)
+        _remove(removed)
         self.unverified(name)
         self.uncopied(name)
 
@@ -207,6 +216,14 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestError(f"{manifests.NAME} is damaged ({error.reason}): take another set") from error
     except OSError as error:
         raise ManifestError(f"{folder / manifests.NAME} cannot be read ({error.strerror})") from error
+
+
+def _remove(path: Path) -> None:
+    """A folder with all that is in it; of a set that was moved away and linked, the link alone."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
 
 
 def now() -> datetime:

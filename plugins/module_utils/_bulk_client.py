@@ -28,7 +28,7 @@ LABEL = "nexanest.database.bulk"
 WORK, KEYS = "/work", "/keys"
 _SCRATCH = "/tmp"  # noqa: S108  inside the container
 # Sessions of these tools: no guard rail of a role ends them, no dead companion makes them wait.
-_PGOPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=local"
+PGOPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 -c synchronous_commit=local"
 
 
 class BulkError(Exception):
@@ -118,7 +118,7 @@ class Bulk:
         if client is None:
             raise BulkError("the docker client is not installed on the managed host: run site.yml, which installs it")
         owner = self.folder.stat()
-        variables = {"HOME": _SCRATCH, "PGPASSFILE": f"{KEYS}/pgpass", "PGOPTIONS": _PGOPTIONS, "PGCONNECT_TIMEOUT": "10", **self.environment}
+        variables = {"HOME": _SCRATCH, "PGPASSFILE": f"{KEYS}/pgpass", "PGOPTIONS": PGOPTIONS, "PGCONNECT_TIMEOUT": "10", **self.environment}
         return [
             *(client, "run", "--rm", "--interactive", "--init", "--name", name, "--pull", "never", "--log-driver", "none"),
             *("--label", f"{LABEL}={self.mark}", "--network", self.beside.network if self.beside else "none"),

@@ -17,7 +17,11 @@ from ansible_collections.nexanest.database.plugins.module_utils._changes import 
 # More than these are counted, not told.
 SHOWN = 10
 _LONGEST = 100
+# The set says itself that it lacks them.
+_SUBSCRIPTION = "subscription"
 _FACTS = ("owner", "encoding", "locale_provider", "locale", "collate", "ctype", "comment")
+# pg_dump writes those of foreign servers and tables in the order of their names.
+_OPTIONS = ("options", "options of the server's table")
 # The server reads `IN ('a', 'b')` of a varchar back with casts and parentheses elsewhere: a text that went through a dump differs in these alone.
 _CAST = re.compile(r'::("[^"]+"|\w+)(\.("[^"]+"|\w+))*( varying| precision| with(out)? time zone)?(\(\d+(,\s*\d+)?\))?(\[\])*')
 
@@ -48,7 +52,7 @@ def rows(wanted: Sequence[Table], found: Sequence[Table]) -> list[str]:
 
 def catalogs(wanted: Catalog, found: Catalog, *, same_version: bool) -> list[str]:
     """Objects that differ. Another major version writes definitions otherwise: then only their presence counts."""
-    changes = _catalog_diff.changes("", wanted, found)
+    changes = [change for change in _catalog_diff.changes("", wanted, found) if change.kind != _SUBSCRIPTION]
     told = [change for change in changes if change.before is None or change.after is None or (same_version and _differs(change))]
     return [_sentence(change) for change in told]
 
@@ -77,7 +81,7 @@ def skeleton(value: Any) -> Any:
     if isinstance(value, str):
         return re.sub(r"[()\s]", "", _CAST.sub("", value))
     if isinstance(value, dict):
-        return {key: skeleton(item) for key, item in value.items()}
+        return {key: sorted(str(item).split(", ")) if key in _OPTIONS else skeleton(item) for key, item in value.items()}
     if isinstance(value, list):
         return sorted((skeleton(item) for item in value), key=repr)
     return value

@@ -31,6 +31,7 @@ class JournalError(Exception):
 class Entry:
     """A restore. set: id of its set; targets: names of its servers and Redis instances; direction: where it is going, or went last.
 
+    number: grows with every restore, whatever the clock says.
     redis: what the manifest says of each instance, which is asked again when it has loaded its data; marks: what each was like when it was put into use.
     """
 
@@ -41,6 +42,7 @@ class Entry:
     started: str
     redis: dict[str, Any] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,11 @@ class Journal:
         """Restores that can be undone or cleaned up, the latest last."""
         folder = self.folder / KEPT
         found = [_read(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
-        return sorted(found, key=lambda entry: (entry.started, entry.restore))
+        return sorted(found, key=lambda entry: (entry.number, entry.started, entry.restore))
+
+    def following(self) -> int:
+        """The number of the next restore."""
+        return max((entry.number for entry in self.kept()), default=0) + 1
 
     def write(self, entry: Entry) -> None:
         """From now on the restore has to be finished or undone."""

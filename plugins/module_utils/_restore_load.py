@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
-from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import WORK, Bulk, BulkError, Neighbour, password_file
+from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import PGOPTIONS, WORK, Bulk, BulkError, Neighbour, password_file
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 
 _FINISHED = re.compile(r"finished item (\d+) ")
 # With --exit-on-error there is none; a number of them with a good exit code would be a success that is none.
-_ERRORS = re.compile(r"errors ignored on restore|pg_restore: error:")
+_ERRORS = re.compile(r"^pg_restore: (error:|warning: errors ignored on restore)")
+
+
+# pg_restore makes a database's event triggers and then connects once more: one on logins must not write into the copy. TimescaleDB has some that it needs.
+_NO_TRIGGERS = {"PGOPTIONS": f"{PGOPTIONS} -c event_triggers=off"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Loader:
 
     def load(self, source: str, side: str, label: str) -> None:
         """All of a dump. source: its folder."""
-        self._run(source, side, label, ["--jobs", str(self.jobs)])
+        self._run(source, side, label, ["--jobs", str(self.jobs)], _NO_TRIGGERS)
 
     def load_timescale(self, source: str, side: str, label: str, schema: str) -> None:
         """Its own rows before all others. schema: of the extension, which is there."""
@@ -63,7 +67,7 @@ class Loader:
     def _list(self, source: str) -> list[str]:
         return self._bulk(None).run(["pg_restore", "--list", f"{WORK}/{source}"]).splitlines()
 
-    def _run(self, source: str, side: str, label: str, options: Sequence[str]) -> None:
+    def _run(self, source: str, side: str, label: str, options: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         errors: list[str] = []
         with password_file(self.folder, self.neighbour, (self.login["login_user"], self.login["login_password"])) as keys:
             argv = [
@@ -71,12 +75,13 @@ class Loader:
                 *("--host", self.neighbour.address, "--username", str(self.login["login_user"]), "--dbname", side, *options),
                 f"{WORK}/{source}",
             ]
-            self._bulk(keys).run(argv, heard=self._listener(source, label, errors), watch=self.progress.heartbeat)
+            self._bulk(keys, environment).run(argv, heard=self._listener(source, label, errors), watch=self.progress.heartbeat)
         if errors:
             raise BulkError(f"pg_restore failed: {errors[0]}")
 
-    def _bulk(self, keys: Path | None) -> Bulk:
-        return Bulk(self.neighbour.image, self.mark, self.folder, self.neighbour if keys else None, keys, read_only=True)
+    def _bulk(self, keys: Path | None, environment: Mapping[str, str] | None = None) -> Bulk:
+        beside = self.neighbour if keys else None
+        return Bulk(self.neighbour.image, self.mark, self.folder, beside, keys, read_only=True, environment=dict(environment or {}))
 
     def _listener(self, source: str, label: str, errors: list[str]) -> Callable[[str], None]:
         """Of what has ended, its file's size counts."""
@@ -86,7 +91,7 @@ class Loader:
         done = [0]
 
         def hear(line: str) -> None:
-            if _ERRORS.search(line):
+            if _ERRORS.match(line):
                 errors.append(line)
             found = _FINISHED.search(line)
             if found and found[1] in sizes:

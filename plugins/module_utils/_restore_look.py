@@ -85,6 +85,8 @@ def look(params: Mapping[str, Any], parties: Parties, journal: Journal, folder: 
 def _chosen(params: Mapping[str, Any], parties: Parties) -> tuple[Plan, list[str]]:
     """What of the set is meant. Refused where that cannot be told, or the set not be opened."""
     name = Path(params["set"])
+    if not name.is_absolute() and name.name != params["set"]:
+        raise Refused([f"set is {params['set']}, which is neither a set's id nor an absolute path: write the whole path of its folder"])
     entry = Store(name.resolve().parent if name.is_absolute() else Path(params["backup_dir"])).entry(name.name)
     if entry.manifest is None:
         raise Refused([entry.problem])

@@ -56,6 +56,7 @@ class Present:
     broken: bool
     prepared: int
     slots: int
+    subscriptions: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,11 @@ def settings_of(description: Mapping[str, Any], database: str) -> list[tuple[str
     return sorted(found)
 
 
+def rules_of(description: Mapping[str, Any], database: str) -> str | None:
+    """ICU's rules of a database."""
+    return next((str(row["rules"]) for row in description.get("icu_rules", ()) if row["database"] == database), None)
+
+
 def _subset(manifest: Manifest, asked: Sequence[str]) -> tuple[dict[str, list[Database]], list[str], list[str]]:
     chosen: dict[str, list[Database]] = {}
     instances: list[str] = []
@@ -233,6 +239,10 @@ def _target_problems(item: Item, found: Found) -> list[str]:
         texts.append(f"{item.label} has {present.prepared} prepared transactions: commit or roll them back")
     if present.slots:
         texts.append(f"{item.label} has {present.slots} logical replication slots, which would stay with the old database: drop them")
+    if present.subscriptions:
+        texts.append(
+            f"{item.label} has {present.subscriptions} subscriptions, which would stay with the old database: drop them, and make them again afterwards"
+        )
     return texts
 
 

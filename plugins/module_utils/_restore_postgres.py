@@ -19,13 +19,14 @@ from ansible_collections.nexanest.database.plugins.module_utils import _restore_
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_settings as database_settings
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_swap as swaps
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
+from ansible_collections.nexanest.database.plugins.module_utils import _user_mappings as user_mappings
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Server as Described
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable
 from ansible_collections.nexanest.database.plugins.module_utils._restore_ledger import Row
 from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Loader, extension_schema
 from ansible_collections.nexanest.database.plugins.module_utils._restore_mark import mark, settled
-from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Found, Item, settings_of
+from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Found, Item, rules_of, settings_of
 from ansible_collections.nexanest.database.plugins.module_utils._restore_server import Server
 from ansible_collections.nexanest.database.plugins.module_utils._restore_target import TargetError
 
@@ -94,7 +95,8 @@ class PostgresTarget:
         for row in self._rows(ledger.SIDE):
             self._drop(row.side, row.side_oid)
             self._forget(row)
-        if self._made_roles:
+        # Copies that were in use and are kept may need them.
+        if self._made_roles and not self.undone_copies():
             with self.server.control.cursor() as cursor:
                 left = roles.drop(cursor, self._made_roles)
             self._made_roles = []
@@ -151,9 +153,7 @@ class PostgresTarget:
         """Remove what the restore replaced, or the copy where it was undone."""
         for row in self._rows():
             if row.state == ledger.LIVE:
-                self._drop(row.old, row.old_oid)
-                with self.server.control.cursor() as cursor:
-                    ledger.change(cursor, row, old_oid=None)
+                self._drop(row.old, row.old_oid)  # the ledger keeps its number: it replaced something that no undo can bring back
             elif row.state == ledger.UNDONE:
                 self._drop(row.side, row.side_oid)
                 self._forget(row)
@@ -223,6 +223,8 @@ class _Copy:
         settings = settings_of(self.material.description, self.database.name)
         database_settings.dress(self.server.control, self.side, self.database, settings)
         with self.server.session(self.side) as session:
+            with session.cursor() as cursor:
+                user_mappings.write(cursor, self._pictured(user_mappings.KIND))
             self._prove(session, settings)
         self._analyze()
         self._alone()
@@ -247,7 +249,7 @@ class _Copy:
             if swaps.oid(cursor, self.side) is not None:
                 raise TargetError(f"{self.server.name} has a database {self.side} that is not ours: drop or rename it")
             ledger.add(self.server.control, row)
-            database_settings.create(cursor, self.side, self.database)
+            database_settings.create(cursor, self.side, self.database, rules_of(self.material.description, self.database.name))
             ledger.change(cursor, self._row(), side_oid=swaps.oid(cursor, self.side))
 
     def _load(self) -> None:
@@ -268,15 +270,22 @@ class _Copy:
         timescale.check(session)
         same_version = self.material.described.version_num // 10000 == self.material.found.version_num // 10000
         found = facts.database(session, self.database.name, self.database.path)
-        wanted = {(kind, name): properties for kind, name, properties in self.material.catalogs[self.database.name]}
+        wanted = {(kind, name): properties for kind, name, properties in self.material.catalogs[self.database.name] if kind != user_mappings.KIND}
+        with session.cursor() as cursor:
+            mappings = user_mappings.read(cursor)
         self.material.loader.progress.begin(self.item.label, "comparing it with the set")
         texts = [
             *compare.facts(self.database, found, (settings, database_settings.settings(session, self.side))),
             *compare.rows(self.database.tables, facts.tables(session)),
             *compare.catalogs(wanted, _catalog.snapshot(session), same_version=same_version),
+            *user_mappings.differences(self._pictured(user_mappings.KIND), mappings),
         ]
         if texts:
             raise TargetError(f"{self.item.label}: the copy is not what the set says, and was dropped: {compare.shortened(texts)}")
+
+    def _pictured(self, kind: str) -> list[Sequence[Any]]:
+        """What the set's catalog has of one kind."""
+        return [row for row in self.material.catalogs[self.database.name] if row[0] == kind]
 
     def _analyze(self) -> None:
         """Plans of the first queries shall not be guesses."""

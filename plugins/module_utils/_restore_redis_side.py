@@ -46,7 +46,9 @@ class RedisSide:
         self.target.unswap()
 
     def undo_problems(self) -> list[str]:
-        return []
+        if self.target.kept():
+            return []
+        return [f"{self.name}: the data that the restore {self.target.id} replaced are gone"]
 
     def undone_copies(self) -> bool:
         return not self._fresh and NEW in self.target.kept()

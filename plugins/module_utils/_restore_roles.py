@@ -16,6 +16,15 @@ try:
 except ImportError:  # _connection.connect() says so
     pass
 
+# A statement with a verifier in it is written nowhere, whatever the server logs otherwise.
+UNLOGGED = (
+    "SET LOCAL log_statement = 'none'",
+    "SET LOCAL log_min_duration_statement = -1",
+    "SET LOCAL log_min_duration_sample = -1",
+    "SET LOCAL log_transaction_sample_rate = 0",
+    "SET LOCAL log_min_error_statement = 'panic'",
+    "SET LOCAL pgaudit.log = 'none'",
+)
 _ATTRIBUTES = ("superuser", "inherit", "createrole", "createdb", "login", "replication", "bypassrls")
 
 
@@ -25,6 +34,8 @@ def create(cursor: Any, description: Mapping[str, Any], names: Sequence[str]) ->
         return
     cursor.execute("BEGIN")
     try:
+        for statement in UNLOGGED:
+            cursor.execute(statement)
         _create_all(cursor, description, set(names))
         cursor.execute("COMMIT")
     except BaseException:

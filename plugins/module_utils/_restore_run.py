@@ -139,7 +139,7 @@ class Restore:
         try:
             swap_all.backward(self.journal, entry, targets)
         except ERRORS as error:
-            if all(target.swapped() for target in targets):
+            if _untouched(targets):
                 self.journal.close(entry, keep=True)
                 raise Failed(f"nothing was undone: {one_line(error)}") from error
             raise swap_all.Unfinished(f"{one_line(error)}. {swap_all.advice(entry)}") from error
@@ -161,7 +161,7 @@ class Restore:
         instances = [self.parties.redis(name, plan.manifest.redis[name], restore) for name in plan.choice.redis]
         self._sweep(servers, instances)
         targets: list[Target] = [*servers, *instances]
-        entry = _entry(plan, restore, targets)
+        entry = dataclasses.replace(_entry(plan, restore, targets), number=self.journal.following())
         try:
             self._prepare(plan, servers, instances, folder)
             refuse([_CONNECTED.format(text) for text in self._blocking(plan)])
@@ -217,6 +217,14 @@ class Restore:
 def _entry(plan: Plan, restore: str, targets: Sequence[Target]) -> Entry:
     redis = {name: dataclasses.asdict(plan.manifest.redis[name]) for name in plan.choice.redis}
     return Entry(restore, plan.manifest.id, [target.name for target in targets], FORWARD, now().isoformat(timespec="milliseconds"), redis)
+
+
+def _untouched(targets: Sequence[Target]) -> bool:
+    """Is all of it still swapped in? One that does not answer says nothing."""
+    try:
+        return all(target.swapped() for target in targets)
+    except ERRORS:
+        return False
 
 
 @contextlib.contextmanager

@@ -20,12 +20,16 @@ from ansible_collections.nexanest.database.plugins.module_utils._restore_plan im
 if TYPE_CHECKING:
     import psycopg2.extensions
 
-# No guard rail that a role or a database has ends a session of ours.
-_UNGUARDED = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c transaction_timeout=0 -c idle_session_timeout=0"
+# No guard rail that a role or a database has ends a session of ours, or makes it read only or another role; and no trigger on logins writes into a copy.
+_UNGUARDED = (
+    "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c transaction_timeout=0 -c idle_session_timeout=0 "
+    "-c default_transaction_read_only=off -c event_triggers=off -c role=none"
+)
 
 _DATABASES = """
 SELECT d.datname, d.oid, d.datallowconn, d.datistemplate, d.datconnlimit = -2,
-  (SELECT count(*) FROM pg_prepared_xacts p WHERE p.database = d.datname), (SELECT count(*) FROM pg_replication_slots s WHERE s.datoid = d.oid)
+  (SELECT count(*) FROM pg_prepared_xacts p WHERE p.database = d.datname), (SELECT count(*) FROM pg_replication_slots s WHERE s.datoid = d.oid),
+  (SELECT count(*) FROM pg_subscription s WHERE s.subdbid = d.oid)
 FROM pg_database d
 """
 

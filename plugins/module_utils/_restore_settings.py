@@ -34,8 +34,11 @@ JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase WHERE d.datname = %s
 """
 
 
-def create(cursor: Any, name: str, database: Database) -> None:
-    """An empty database of the same kind. Nobody but superusers gets in: everybody else waits for the swap, which gives it its limit of connections."""
+def create(cursor: Any, name: str, database: Database, rules: str | None) -> None:
+    """An empty database of the same kind. Nobody but superusers gets in: everybody else waits for the swap, which gives it its limit of connections.
+
+    rules: of its collation, where ICU has some beside the locale.
+    """
     parts = [
         sql.SQL("OWNER {}").format(sql.Identifier(database.owner)),
         sql.SQL("TEMPLATE template0 CONNECTION LIMIT 0"),
@@ -47,6 +50,8 @@ def create(cursor: Any, name: str, database: Database) -> None:
     if database.locale is not None:
         option = "ICU_LOCALE" if database.locale_provider == "icu" else "BUILTIN_LOCALE"
         parts.append(sql.SQL(f"{option} {{}}").format(sql.Literal(database.locale)))
+    if rules is not None:
+        parts.append(sql.SQL("ICU_RULES {}").format(sql.Literal(rules)))
     cursor.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(parts)))
 
 

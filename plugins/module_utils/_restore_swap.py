@@ -133,11 +133,12 @@ def _shut(server: Server, moves: Sequence[Move]) -> None:
     control = server.control
     with control.cursor() as cursor:
         names = ledger.names(cursor, oids)
+        with _transaction(cursor):  # before its workers are ended, so that whoever takes the swap back wakes them again
+            for move in moves:
+                ledger.change(cursor, move.row, closed=move.row.closed or (move.inner is not None and _connectable(cursor, move.inner[0])))
         for name in names.values():
             _quiet(server, name)
         with _transaction(cursor):
-            for move in moves:
-                ledger.change(cursor, move.row, closed=move.row.closed or (move.inner is not None and _connectable(cursor, move.inner[0])))
             for name in sorted(names.values()):
                 cursor.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
 

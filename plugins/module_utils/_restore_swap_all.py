@@ -31,7 +31,8 @@ def forward(journal: Journal, entry: Entry, targets: Sequence[Target]) -> None:
 
 
 def forward_or_back(journal: Journal, entry: Entry, targets: Sequence[Target], errors: tuple[type[Exception], ...]) -> None:
-    """The first attempt: where one target cannot be swapped, those before it are put back."""
+    """The first attempt: where one target cannot be swapped, those before it are put back. Without a journal nothing begins."""
+    journal.write(dataclasses.replace(entry, direction=journals.FORWARD))
     try:
         forward(journal, entry, targets)
     except errors as error:

@@ -27,7 +27,7 @@ options:
       - Without it, the set is called after the time in UTC.
     type: str
   unless_newer_than:
-    description: Do nothing where a set is younger than this, such as V(20h) (s, m, h, d).
+    description: Do nothing where a set of this stack is younger than this, such as V(20h) (s, m, h, d).
     type: str
   stack:
     description: Name of the stack, for the manifest.
@@ -304,14 +304,14 @@ ARGUMENTS: dict[str, Any] = {
 def present(params: Mapping[str, Any], entries: Sequence[Entry]) -> Manifest | None:
     """The set that makes a new one needless. Refused where the asked one is there and damaged."""
     if params["id"] is not None:
-        return _asked(params["id"], entries)
+        return _asked(params["id"], params["stack"], entries)
     if params["unless_newer_than"] is None:
         return None
     limit = plans.age_limit(params["unless_newer_than"])
-    return plans.new_enough([entry.manifest for entry in entries if entry.manifest], now(), limit)
+    return plans.new_enough([entry.manifest for entry in entries if entry.manifest and entry.manifest.stack == params["stack"]], now(), limit)
 
 
-def _asked(name: str, entries: Sequence[Entry]) -> Manifest | None:
+def _asked(name: str, stack: str, entries: Sequence[Entry]) -> Manifest | None:
     if not ID.fullmatch(name):
         raise Refused([f"id is '{name}': a set is called like 20250531_123456"])
     entry = next((entry for entry in entries if entry.id == name), None)
@@ -320,6 +320,8 @@ def _asked(name: str, entries: Sequence[Entry]) -> Manifest | None:
     problems = verify(entry, ()).problems
     if problems:
         raise Refused([f"the set {name} is there and damaged: {'; '.join(problems)}. Ask for another id, or remove it"])
+    if entry.manifest is not None and entry.manifest.stack != stack:
+        raise Refused([f"the set {name} is there and is one of the stack {entry.manifest.stack}: ask for another id"])
     return entry.manifest
 
 
@@ -338,21 +340,21 @@ def run(params: Mapping[str, Any], store: Store, *, check_mode: bool) -> dict[st
         found = present(params, store.entries())  # another run may have made it meanwhile
         if found is not None:
             return _result(found.id, [], store, _described(found))
-        survey = look(params, store, _last(store))
+        survey = look(params, store, _last(store, params["stack"]))
         made = make(params, store, survey, params["id"] or _free_id(store))
         removed = prune(store, params["retention"], params["stack"])
     return _result(made.id, _changes(made.id, _described(made), removed), store, _described(made), survey.warnings)
 
 
 def _planned(params: Mapping[str, Any], store: Store) -> dict[str, Any]:
-    survey = look(params, store, _last(store))
+    survey = look(params, store, _last(store, params["stack"]))
     name = params["id"] or NEW
     described = {"databases": len(survey.sizes), "about_bytes": sum(survey.expected.values())}
     return _result(name, _changes(name, described, doomed(store, params["retention"], params["stack"], coming=now())), store, described, survey.warnings)
 
 
-def _last(store: Store) -> Manifest | None:
-    return next((entry.manifest for entry in reversed(store.entries()) if entry.manifest), None)
+def _last(store: Store, stack: str) -> Manifest | None:
+    return next((entry.manifest for entry in reversed(store.entries()) if entry.manifest and entry.manifest.stack == stack), None)
 
 
 def _free_id(store: Store) -> str:

@@ -237,13 +237,13 @@ def read(engine: Engine, params: dict[str, Any], judge: Judge) -> dict[str, Any]
     with ThreadPoolExecutor(max_workers=len(services) or 1) as pool:
         facts = list(pool.map(probe.service, services))
     judged = [judge.service(service, found) for service, found in zip(services, facts, strict=True)]
-    return status(judged, disk(engine, judge), backups(params["backups"], judge) if params["backups"] else None)
+    return status(judged, disk(engine, judge), backups(params["backups"], params["stack"], judge) if params["backups"] else None)
 
 
-def backups(options: dict[str, Any], judge: Judge) -> dict[str, Any]:
+def backups(options: dict[str, Any], stack: str, judge: Judge) -> dict[str, Any]:
     """The backups, judged."""
     limit = age_limit(options["max_age"])
-    facts = look(options, judge.now)
+    facts = look(options, stack, judge.now)
     return described(facts, problems(facts, int(limit.total_seconds()), judge.verb))
 
 

@@ -78,7 +78,7 @@ def test_sets_are_listed_with_what_they_hold(store: Store, key: Key) -> None:
     assert heading.split()[:3] == ["SET", "AGE", "SIZE"]
     assert first.split()[:3] == [newest.id, "5h", "0m"]
     assert second.startswith(old["id"])
-    assert rest[1:] == [f"{newest.id}: postgres: the database scratch is not in it: it allows no connections"]
+    assert rest[1:] == [f"{newest.id}: postgres: scratch is not in it: it allows no connections"]
 
 
 def test_no_folder_and_an_empty_one_have_no_sets(store: Store) -> None:

@@ -124,7 +124,7 @@ def play(tmp_path: Path, **variables: Any) -> Run:
 
 def test_the_verb_finds_sets_and_notes_where_the_roles_put_them(tmp_path: Path) -> None:
     assert "backups: none, by hand alone" in play(tmp_path).checked().stdout
-    write_set(Store(tmp_path / "backups.statustest"), started=now())
+    write_set(Store(tmp_path / "backups.statustest"), started=now(), stack="statustest")
     (tmp_path / ".schedule").mkdir()
     schedule(tmp_path / ".schedule" / "statustest", "2025-05-31T03:15:00+00:00\n7\nthe disk is full\n")
     run = play(tmp_path)

@@ -22,6 +22,8 @@ from restoring import Restorer
 from servers import Server, postgres_server
 
 from ansible_collections.nexanest.database.plugins.module_utils import _connection
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_ledger as ledger
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_swap as swaps
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_swap_all as swap_all
 from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import FORWARD, Entry, Journal
 from ansible_collections.nexanest.database.plugins.module_utils._restore_parties import ERRORS, Parties
@@ -182,6 +184,23 @@ def test_an_undo_that_is_killed_is_finished(pair: Pair, every: int) -> None:
         assert words == ["old", "old"] if begun else words in (["old", "old"], ["new", "new"]), f"killed before step {at} of {count}"
         pair.backward()
         assert pair.words() == ["old", "old"]
+
+
+def test_workers_that_were_ended_for_a_swap_are_woken_when_it_is_taken_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[str] = []
+
+    def fail(_server: Any, _name: str) -> None:
+        raise swaps.SwapError("it ends here")
+
+    with pair.parties() as (_parties, targets):
+        target = targets[0]
+        moves = [target._inward(row) for row in target._rows()]
+        monkeypatch.setattr(swaps, "_quiet", fail)
+        monkeypatch.setattr(swaps, "wake", lambda _server, name, _jobs: woken.append(name))
+        with pytest.raises(swaps.SwapError, match="it ends here"):
+            swaps.exchange(target.server, moves, ledger.LIVE, disconnect=False)
+    assert woken == ["one"]
+    assert pair.words() == ["old", "old"]
 
 
 def test_the_module_finishes_what_was_cut_off_before_anything_else(pair: Pair) -> None:

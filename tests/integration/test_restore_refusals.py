@@ -138,6 +138,7 @@ def test_an_extra_file_does_no_harm(made: tuple[Shop, str], restorer: Restorer) 
         pytest.param({"databases": [SHOP], "as": "postgres"}, "the server's own", id="the server's own name"),
         pytest.param({"servers": []}, "the server postgres of the set is not named", id="no server"),
         pytest.param({"set": "20200101_000000"}, "is no backup set", id="no set"),
+        pytest.param({"set": "elsewhere/20200101_000000"}, "neither a set's id nor an absolute path", id="a relative path"),
     ],
 )
 def test_options_that_cannot_be_are_refused(made: tuple[Shop, str], restorer: Restorer, changed: dict[str, Any], words: str) -> None:

@@ -164,6 +164,33 @@ def test_a_kill_while_the_copy_is_made_leaves_the_live_database_whole_and_the_ne
     assert restorer.staging() == []
 
 
+def test_a_cleanup_that_was_cut_off_leaves_nothing_that_an_undo_could_take_out_of_use(made: tuple[Shop, str], restorer: Restorer) -> None:
+    found, name = made
+    result = restorer.restored(name, databases=[SHOP])
+    note = restorer.state / "restores" / f"{result['restore']}.json"
+    text = note.read_text(encoding="utf-8")
+    restorer.cleaned()
+    note.write_text(text, encoding="utf-8")  # killed before the journal forgot it
+    said = restorer.run(state="undone")
+    assert found.server.query("SELECT datallowconn FROM pg_database WHERE datname = %s", SHOP) == [(True,)]
+    assert said["failed"]
+    assert "nothing was touched" in said["msg"]
+    assert f"({result['kept'][0].partition('/')[2]}) is gone" in said["msg"]
+
+
+def test_a_restore_without_a_journal_ends_before_the_swap(made: tuple[Shop, str], restorer: Restorer, tmp_path: Path) -> None:
+    found, name = made
+    found.server.query("INSERT INTO app.events VALUES ('2026-02-04', 'before')", database=SHOP)
+    oids = found.server.query("SELECT oid FROM pg_database WHERE datname = %s", SHOP)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    said = restorer.refused(name, databases=[SHOP], state_dir=str(tmp_path / "file" / "state"))
+    assert "what is in use is what it was before" in said
+    assert "cannot be written" in said
+    assert "undo it" not in said, "an undo would put back what an earlier restore replaced"
+    assert found.server.query("SELECT oid FROM pg_database WHERE datname = %s", SHOP) == oids
+    assert restorer.left() == []
+
+
 def wait_for_copy(restorer: Restorer, *, loading: bool = False) -> str:
     """The name of the copy, once it is there, or once a tool fills it."""
     deadline = time.monotonic() + 60

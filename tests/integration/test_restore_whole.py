@@ -17,7 +17,10 @@ from restoring import Restorer
 from servers import Server, postgres_server
 
 from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import Journal
-from ansible_collections.nexanest.database.plugins.module_utils._restore_run import Restore
+from ansible_collections.nexanest.database.plugins.module_utils._restore_redis_side import RedisSide
+from ansible_collections.nexanest.database.plugins.module_utils._restore_run import Report, Restore, opened
+from ansible_collections.nexanest.database.plugins.module_utils._restore_swap_all import TakenBack
+from ansible_collections.nexanest.database.plugins.module_utils._restore_target import TargetError
 
 
 @dataclass
@@ -127,3 +130,41 @@ def cut_off(stack: Stack) -> None:
             run.restore(report, check=False)
     finally:
         RedisSide.swap, _restore_run.Restore._discard = swap, discard  # type: ignore[method-assign]
+
+
+def test_what_a_cleanup_has_removed_cannot_be_undone(stack: Stack) -> None:
+    result = stack.restorer.restored(stack.set, databases=["redis/main"], disconnect=True)
+    note = stack.restorer.state / "restores" / f"{result['restore']}.json"
+    text = note.read_text(encoding="utf-8")
+    stack.restorer.cleaned()
+    note.write_text(text, encoding="utf-8")  # killed before the journal forgot it
+    said = stack.restorer.run(state="undone", disconnect=True)
+    stack.restorer.cleaned()
+    assert said["failed"], "nothing was put back"
+    assert "are gone" in said["msg"]
+    stack.set_words("old")
+
+
+def test_roles_that_a_kept_copy_needs_do_not_make_a_swap_half_done(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack.postgres.query("CREATE ROLE keeper")
+    stack.postgres.query("ALTER TABLE t OWNER TO keeper", database="one")
+    source = {**stack.restorer.more["servers"][0], "kind": "postgresql"}
+    login = {"login_user": "backup", "login_password": stack.redis.passwords["backup"]}
+    redis = {"name": "main", "container": stack.redis.container, **login}
+    made = run_module("backup_set", {"backup_dir": str(stack.restorer.backups), "stack": "t", "servers": [source], "redis": [redis], "encrypt": False})
+    assert not made["failed"], made
+    stack.postgres.query("REASSIGN OWNED BY keeper TO CURRENT_USER", database="one")
+    stack.postgres.query("DROP ROLE keeper")
+    stack.set_words("older")
+
+    def stuck(_side: RedisSide) -> None:
+        raise TargetError("it is stuck")
+
+    monkeypatch.setattr(RedisSide, "swap", stuck)
+    params = {"as": "", "jobs": 1, "disconnect": True, "progress_file": "", "state": "restored", "databases": [], "set": made["set"]["id"]}
+    with pytest.raises(TakenBack, match="it is stuck"), opened({**stack.restorer.arguments(), **params}) as run:
+        run.restore(Report(), check=False)
+    assert stack.words() == ("older", "older")
+    assert Journal(stack.restorer.state).open() is None
+    stack.restorer.cleaned()
+    stack.postgres.query("DROP ROLE keeper")

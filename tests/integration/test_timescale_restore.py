@@ -98,3 +98,16 @@ def test_retention_does_not_eat_a_copy_and_goes_on_in_a_restored_database(server
         assert time.monotonic() < deadline, "the job did not go on"
         time.sleep(1)
     server.query("DROP DATABASE eaten WITH (FORCE)")
+
+
+def test_a_database_that_reads_alone_by_default_comes_back_with_its_jobs(server: Server, restorer: Restorer) -> None:
+    one = market(server, "frozen")
+    one.fill(100)
+    one.query("UPDATE _timescaledb_config.bgw_job SET scheduled = true")
+    server.query("ALTER DATABASE frozen SET default_transaction_read_only = on")
+    jobs = "SELECT id, scheduled FROM _timescaledb_config.bgw_job ORDER BY id"
+    before = one.query(jobs)
+    restorer.restored(backup(restorer), databases=["frozen"], disconnect=True)
+    assert before
+    assert [row[0] for row in one.query(jobs)] == [row[0] for row in before]
+    server.query("DROP DATABASE frozen WITH (FORCE)")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,18 @@ def test_a_restore_that_cannot_be_finished_leaves_its_journal_open(tmp_path: Pat
     with pytest.raises(swap_all.Unfinished, match="half done"):
         swap_all.recover(journal, ENTRY, targets.__getitem__, (Trouble,), undo=False)  # type: ignore[arg-type]
     assert journal.open() == ENTRY
+
+
+def test_without_a_journal_nothing_is_swapped_and_nothing_is_called_half_done(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    targets = [Side("a"), Side("b")]
+    with pytest.raises(JournalError, match="cannot be written"):
+        swap_all.forward_or_back(Journal(tmp_path / "file" / "state"), ENTRY, targets, (Trouble, JournalError))  # type: ignore[arg-type]
+    assert [target.state for target in targets] == ["side", "side"]
+
+
+def test_the_latest_restore_is_the_latest_whatever_the_clock_says(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for name, started in (("00000001", "2026-01-02T00:00:00"), ("00000002", "2026-01-01T00:00:00")):
+        journal.keep(dataclasses.replace(ENTRY, restore=name, started=started, number=journal.following()))
+    assert [entry.restore for entry in journal.kept()] == ["00000001", "00000002"]
