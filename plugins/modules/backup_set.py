@@ -251,6 +251,7 @@ problems:
   sample: ["postgres/portfolio: pg_dump failed: the connection was closed"]
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -358,10 +359,13 @@ def _last(store: Store, stack: str) -> Manifest | None:
 
 
 def _free_id(store: Store) -> str:
-    name = plans.new_id(now())
-    if (store.folder / name).exists():
-        raise Refused([f"there is a set {name} already: was the clock set back? Run this again in a second"])
-    return name
+    """Named after this moment, or after one of the next where another set was begun in the same second."""
+    for _attempt in range(30):
+        name = plans.new_id(now())
+        if not (store.folder / name).exists():
+            return name
+        time.sleep(0.1)
+    raise Refused([f"there is a set {name} already, and others of the seconds before: was the clock set back? Run this again later"])
 
 
 def _described(manifest: Manifest) -> dict[str, Any]:
