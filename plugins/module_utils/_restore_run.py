@@ -20,7 +20,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._bulk_client imp
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import FORWARD, Entry, Journal
 from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Loader
-from ansible_collections.nexanest.database.plugins.module_utils._restore_look import Plan, Refused, look, refuse
+from ansible_collections.nexanest.database.plugins.module_utils._restore_look import Plan, Refused, described, look, refuse
 from ansible_collections.nexanest.database.plugins.module_utils._restore_parties import ERRORS, Parties, kept, one_line
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Item
 from ansible_collections.nexanest.database.plugins.module_utils._restore_postgres import Material, PostgresTarget
@@ -52,6 +52,7 @@ class Report:
     removed: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    mapping: list[dict[str, str]] = field(default_factory=list)
     changed: bool = False
 
 
@@ -85,7 +86,8 @@ class Restore:
             if plan.empty:
                 return
             report.changed = True
-            files = staging.dumps(plan.manifest, plan.choice)
+            there = described(plan)
+            files = [file for file in staging.dumps(plan.manifest, plan.choice) if file not in there]
             if check:
                 refuse(staging.check(plan.opener, files))
                 report.notes += [_BLOCKED.format(text) for text in self._blocking(plan)]
@@ -151,6 +153,8 @@ class Restore:
         report.roles = {name: roles for name, roles in plan.roles.items() if roles}
         report.redis, report.same_redis = list(plan.choice.redis), plan.same_redis
         report.connected = self.parties.clients(plan.choice, plan.manifest)
+        report.mapping = plan.mapping
+        report.notes += plan.notes if plan.choice.items else []
 
     def _blocking(self, plan: Plan) -> list[str]:
         return [] if self.params["disconnect"] else self.parties.clients(plan.choice, plan.manifest)
@@ -200,7 +204,15 @@ class Restore:
         name, server = target.name, target.server
         loader = Loader(neighbour(server.container), server.login, folder / name, self.progress, self.parties.mark, self.params["jobs"])
         return Material(
-            plan.manifest.id, plan.sha256, plan.manifest.servers[name], plan.descriptions[name], plan.catalogs[name], plan.roles[name], plan.found[name], loader
+            plan.manifest.id,
+            plan.sha256,
+            plan.manifest.servers[name],
+            plan.descriptions[name],
+            plan.catalogs[name],
+            plan.roles[name],
+            plan.found[name],
+            loader,
+            plan.names[name],
         )
 
     def _discard(self, targets: Sequence[Target]) -> list[str]:

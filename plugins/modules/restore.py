@@ -323,6 +323,8 @@ ARGUMENTS: dict[str, Any] = {
     "restore": {"type": "str"},
     "databases": {"type": "list", "elements": "str", "default": []},
     "as": {"type": "str"},
+    "database_map": {"type": "dict", "default": {}},
+    "role_map": {"type": "dict", "default": {}},
     "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "servers": {"type": "list", "elements": "dict", "default": [], "options": SERVER_ARGUMENTS},
     "redis": {"type": "list", "elements": "dict", "default": [], "options": REDIS_ARGUMENTS},
