@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_jobs as jobs
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_mapping as mappings
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_plan as plans
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_staging as staging
@@ -43,6 +44,7 @@ class Plan:
     """What was found out. sha256: of the manifest; unchanged, same_redis: what is that restore already and is left alone; roles: to make, by server.
 
     mapped: names may be others than in the set; names: of each server's roles; mapping: what becomes of each database and role; notes: for people.
+    taken: files that are in the folder already.
     """
 
     manifest: Manifest
@@ -58,6 +60,7 @@ class Plan:
     roles: dict[str, list[str]] = field(default_factory=dict)
     names: dict[str, Names] = field(default_factory=dict)
     mapping: list[dict[str, str]] = field(default_factory=list)
+    taken: list[File] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -73,14 +76,15 @@ def refuse(problems: Sequence[str]) -> None:
 def look(params: Mapping[str, Any], parties: Parties, journal: Journal, folder: Path) -> Plan:
     """Ask everything and everybody; descriptions of the set are put into the folder. Refused with all problems at once."""
     plan, problems = _chosen(params, parties)
-    problems += staging.take(plan.opener, described(plan), folder)
+    contents = staging.contents(plan.manifest, plan.choice) if plan.mapped else []
+    problems += _take(plan, [*staging.descriptions(plan.manifest, plan.choice), *contents], folder)
     complete = not problems
     for name in plan.choice.items:
         _gather(problems, lambda name=name: plan.found.update({name: parties.found(name)}))  # type: ignore[misc]
     for name in plan.choice.redis:
         _gather(problems, lambda name=name: _look_at_redis(plan, parties, name))  # type: ignore[misc]
     if complete:
-        problems += _read(plan, mappings.given(params["role_map"]), folder)
+        problems += _read(plan, parties, mappings.given(params["role_map"]), folder)
     if not problems:
         _gather(problems, lambda: _leave_alone(plan, parties, journal))
     for name, items in plan.choice.items.items():
@@ -94,12 +98,12 @@ def look(params: Mapping[str, Any], parties: Parties, journal: Journal, folder: 
     return plan
 
 
-def described(plan: Plan) -> list[File]:
-    """Files that are looked at before anything is touched."""
-    return [*staging.descriptions(plan.manifest, plan.choice), *(staging.contents(plan.manifest, plan.choice) if plan.mapped else ())]
+def _take(plan: Plan, files: Sequence[File], folder: Path) -> list[str]:
+    plan.taken += files
+    return staging.take(plan.opener, files, folder)
 
 
-def _read(plan: Plan, role_map: Mapping[str, str], folder: Path) -> list[str]:
+def _read(plan: Plan, parties: Parties, role_map: Mapping[str, str], folder: Path) -> list[str]:
     """The descriptions, and what a mapping means; its problems."""
     for name, items in plan.choice.items.items():
         plan.descriptions[name] = staging.document(folder, plan.manifest.servers[name].description)
@@ -111,7 +115,9 @@ def _read(plan: Plan, role_map: Mapping[str, str], folder: Path) -> list[str]:
     problems = mappings.unknown(role_map, present, "role_map", "role")
     for name, items in plan.choice.items.items():
         if name in plan.found:
-            one = meaning(Part(name, items, plan.descriptions[name], plan.catalogs[name], folder), plan.found[name], role_map)
+            part = Part(name, items, plan.descriptions[name], plan.catalogs[name], folder)
+            problems += _look_at_jobs(plan, parties, part)
+            one = meaning(part, plan.found[name], role_map)
             plan.names[name] = one.names
             plan.mapping += one.rows
             plan.notes += one.notes
@@ -178,6 +184,24 @@ def _wanted_roles(plan: Plan, name: str) -> set[str] | None:
     of_databases = [[item.database.owner, [grant.grantee for grant in item.database.acl or ()]] for item in items]
     of_settings = [role for item in items for role, _texts in plans.settings_of(description, item.database.name)]
     return plans.mentioned([*plan.catalogs[name].values(), *of_databases, of_settings])
+
+
+def _look_at_jobs(plan: Plan, parties: Parties, part: Part) -> list[str]:
+    """Who owns the jobs of TimescaleDB: they stand in rows, which are read for it."""
+    problems: list[str] = []
+
+    def read() -> None:
+        for item, entry in part.jobs():
+            path = f"{item.database.path}/{(entry.file or b'').decode()}"
+            files = [file for file in plan.manifest.below(item.database.path) if staging.plain_path(file).removesuffix(".zst") == path]
+            damaged = _take(plan, files, part.folder)
+            problems.extend(damaged)
+            if not damaged:
+                script = parties.loader(part.server, part.folder).script(Path(item.database.path).name, entry.number)
+                part.owners.update(jobs.owners(script))
+
+    _gather(problems, read)
+    return problems
 
 
 def _room(folder: Path, needed: int) -> list[str]:

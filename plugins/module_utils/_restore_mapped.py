@@ -12,7 +12,9 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_archive as archive
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_archive_roles as archive_roles
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_jobs as jobs
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_mapping as mappings
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
 from ansible_collections.nexanest.database.plugins.module_utils._restore_mapping import Present, Source
 from ansible_collections.nexanest.database.plugins.module_utils._restore_names import Names, used
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Found, Item, settings_of
@@ -22,13 +24,19 @@ CONTENTS = "toc.dat"
 
 @dataclass(frozen=True)
 class Part:
-    """A server's part of a set: what is restored of it, and its descriptions. folder: where its files lie in plain."""
+    """A server's part of a set: what is restored of it, and its descriptions. folder: where its files lie in plain; owners: of jobs of TimescaleDB."""
 
     server: str
     items: Sequence[Item]
     description: Mapping[str, Any]
     catalogs: Mapping[str, Sequence[Sequence[Any]]]
     folder: Path
+    owners: set[str] = field(default_factory=set)
+
+    def jobs(self) -> list[tuple[Item, archive.Entry]]:
+        """Dumps that have jobs of TimescaleDB, and where they are in them."""
+        found = [(item, jobs.entry(_contents(self, item))) for item in self.items if timescale.NAME in item.database.extensions]
+        return [(item, entry) for item, entry in found if entry is not None]
 
 
 @dataclass
@@ -44,7 +52,7 @@ class Meaning:
 def meaning(part: Part, found: Found, role_map: Mapping[str, str]) -> Meaning:
     """Of a mapping for one server."""
     result = Meaning()
-    needed = {name for item in part.items for name in _needed(part, item, result.problems)}
+    needed = part.owners | {name for item in part.items for name in _needed(part, item, result.problems)}
     described = {role["name"]: bool(role["superuser"]) for role in part.description["roles"]}
     superusers = frozenset(name for name, is_one in described.items() if is_one)
     source = Source(part.server, frozenset(described), superusers, frozenset(needed & set(described)))
@@ -70,11 +78,14 @@ def rewrite(path: Path, names: Names) -> None:
 def _needed(part: Part, item: Item, problems: list[str]) -> set[str]:
     found = used(item.database, settings_of(part.description, item.database.name))
     try:
-        contents = archive.read((part.folder / item.database.path / CONTENTS).read_bytes())
-        return found | {name.decode(errors="replace") for name in archive_roles.roles(contents)}
+        return found | {name.decode(errors="replace") for name in archive_roles.roles(_contents(part, item))}
     except archive.ArchiveError as error:
         problems.append(f"{item.label}: the table of contents of its dump does not say which roles it names, {error}: restore it without a mapping")
         return found
+
+
+def _contents(part: Part, item: Item) -> archive.Contents:
+    return archive.read((part.folder / item.database.path / CONTENTS).read_bytes())
 
 
 def _row(item: Item, found: Found) -> dict[str, str]:

@@ -13,7 +13,9 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_facts as facts
 from ansible_collections.nexanest.database.plugins.module_utils import _catalog
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_archive as archive
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_compare as compare
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_jobs as jobs
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_ledger as ledger
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_roles as roles
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_settings as database_settings
@@ -23,7 +25,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable
 from ansible_collections.nexanest.database.plugins.module_utils._restore_ledger import Row
-from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Loader, extension_schema
+from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Elsewhere, Loader, extension_schema
 from ansible_collections.nexanest.database.plugins.module_utils._restore_mapped import CONTENTS, rewrite
 from ansible_collections.nexanest.database.plugins.module_utils._restore_mark import mark, settled
 from ansible_collections.nexanest.database.plugins.module_utils._restore_names import Names, by_name
@@ -36,6 +38,8 @@ try:
 except ImportError:  # _connection.connect() says so
     pass
 
+
+_FAILURES = (BulkError, ServerUnreachable, archive.ArchiveError, jobs.JobsError, timescale.TimescaleError, OSError)
 
 # Whatever of a role's is in the database or is its own. The server's own roles have no other names anywhere; who made the extensions is no matter of the set.
 _ROLES_INSIDE = """
@@ -96,7 +100,7 @@ class PostgresTarget:
             material.loader.progress.begin(item.label, "restoring beside the live one")
             try:
                 _Copy(self, item, material).make()
-            except (BulkError, STATEMENT_ERROR, ServerUnreachable, timescale.TimescaleError, OSError) as error:
+            except (*_FAILURES, STATEMENT_ERROR) as error:
                 raise TargetError(f"{item.label}: {' '.join(str(error).split())}") from error
             material.loader.progress.end(item.label, "restored beside the live one and found equal")
 
@@ -275,9 +279,24 @@ class _Copy:
         schema = extension_schema(self.material.names.catalog(self.material.catalogs[self.database.name]), timescale.NAME)
         with self.server.session(self.side) as session:
             timescale.begin(session, version, schema)
-        loader.load_timescale(folder, self.side, label, schema[0])
+        loader.load_timescale(folder, self.side, label, schema[0], self._jobs(folder))
         with self.server.session(self.side) as session:
             self.awake = timescale.end(session, licensed=self.material.found.license == "timescale" and self.material.found.library)
+
+    def _jobs(self, folder: str) -> Elsewhere | None:
+        """TimescaleDB's jobs, where their owners get other names: they stand in rows."""
+        names, loader = self.material.names, self.material.loader
+        found = jobs.entry(archive.read((loader.folder / folder / CONTENTS).read_bytes())) if names.renamed else None
+        if found is None:
+            return None
+        tables = jobs.renamed(loader.script(folder, found.number), names)
+
+        def load() -> None:
+            with self.server.session(self.side) as session:
+                for rows in tables:
+                    timescale.load_jobs(session, rows)
+
+        return Elsewhere(found.number, load)
 
     def _prove(self, session: Any, settings: list[tuple[str, list[str]]]) -> None:
         timescale.check(session)

@@ -16,11 +16,9 @@ from typing import Any
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_staging as staging
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_swap_all as swap_all
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, now
-from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import neighbour, remove_left
-from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
+from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import remove_left
 from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import FORWARD, Entry, Journal
-from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Loader
-from ansible_collections.nexanest.database.plugins.module_utils._restore_look import Plan, Refused, described, look, refuse
+from ansible_collections.nexanest.database.plugins.module_utils._restore_look import Plan, Refused, look, refuse
 from ansible_collections.nexanest.database.plugins.module_utils._restore_parties import ERRORS, Parties, kept, one_line
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Item
 from ansible_collections.nexanest.database.plugins.module_utils._restore_postgres import Material, PostgresTarget
@@ -63,8 +61,8 @@ class Restore:
         self.params = params
         self.store = Store(Path(params["backup_dir"]))
         self.journal = Journal(Path(params["state_dir"]))
-        self.progress = Progress(params["progress_file"])
         self.parties = Parties(params)
+        self.progress = self.parties.progress
 
     def recover(self, report: Report, *, undo: bool, check: bool) -> None:
         """What an earlier run left between two swaps is brought to its end first."""
@@ -86,8 +84,7 @@ class Restore:
             if plan.empty:
                 return
             report.changed = True
-            there = described(plan)
-            files = [file for file in staging.dumps(plan.manifest, plan.choice) if file not in there]
+            files = [file for file in staging.dumps(plan.manifest, plan.choice) if file not in plan.taken]
             if check:
                 refuse(staging.check(plan.opener, files))
                 report.notes += [_BLOCKED.format(text) for text in self._blocking(plan)]
@@ -201,8 +198,8 @@ class Restore:
             self.progress.end(instance.name, "its copy is what the set says")
 
     def _material(self, plan: Plan, target: PostgresTarget, folder: Path) -> Material:
-        name, server = target.name, target.server
-        loader = Loader(neighbour(server.container), server.login, folder / name, self.progress, self.parties.mark, self.params["jobs"])
+        name = target.name
+        loader = self.parties.loader(name, folder)
         return Material(
             plan.manifest.id,
             plan.sha256,

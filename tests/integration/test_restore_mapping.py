@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -18,7 +17,7 @@ from typing import Any
 import psycopg2
 import pytest
 from modules import run_module, start_module
-from product import converged, password, single
+from product import LOGINS, converged, password, single
 from psycopg2 import sql
 from restoring import Restorer, picture
 from servers import Server, postgres_server
@@ -128,7 +127,8 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migration]:
         prod.query("CREATE ROLE dev_app LOGIN PASSWORD 'another one of that name'")
         make_shop(dev)
         converged(auth(dev, "auth"))
-        dev.query("CREATE TABLE auth.users AS SELECT 7 AS n; ALTER TABLE auth.users OWNER TO auth_owner", database="auth")
+        with contextlib.closing(dev.connect("auth", user="auth_migrator", password=password("auth_migrator"))) as session, session.cursor() as cursor:
+            cursor.execute("CREATE TABLE users AS SELECT 7 AS n")
         source = {"name": "postgres", "kind": "postgresql", "container": dev.container, **dev.login}
         made = run_module("backup_set", {"backup_dir": str(folder), "stack": "dev", "servers": [source], "encrypt": False})
         assert not made["failed"], made
@@ -144,8 +144,10 @@ def restorer(moved: Migration, tmp_path: Path) -> Iterator[Restorer]:
 
 
 def auth(server: Server, name: str) -> dict[str, Any]:
-    """A service of the collection's own kind. Its schema keeps its name: names in SQL are no names of roles."""
-    return single(server, name, schemas=["auth"], settings={"statement_timeout": "7s"}, comment="Who is who")
+    """A service of the collection's own kind, with passwords of its own. Its schema has the same name everywhere: the tables' SQL names it."""
+    passwords = {f"{name}_{kind}": password(f"{name}_{kind}") for kind in LOGINS}
+    keys = {"schemas": ["auth"], "settings": {"work_mem": "7MB"}, "comment": "Who is who", "definer": True, "extensions": ["pg_trgm"]}
+    return {**single(server, name, **keys), "passwords": passwords, "backup_role": {"name": f"{name}_backup", "password": "b"}}
 
 
 def make_roles(server: Server, names: Any) -> None:
@@ -181,7 +183,11 @@ def make_shop(server: Server) -> None:
 def shown(server: Server, database: str) -> dict[str, Any]:
     """All of a database, with everything of roles that is in it."""
     queries = {"roles inside": INSIDE, "large objects' rights": LARGE, "relations' rights": RIGHTS}
-    return {**picture(server, database, name="shop"), **{what: server.query(query, database=database) for what, query in queries.items()}}
+    found = {**picture(server, database, name="shop"), **{what: server.query(query, database=database) for what, query in queries.items()}}
+    for (kind, _title), properties in found["catalog"].items():
+        if kind == "policy":
+            properties["roles"] = sorted(properties["roles"])  # a dump keeps no order
+    return found
 
 
 @contextlib.contextmanager
@@ -196,6 +202,7 @@ def called_as_in_development(server: Server) -> Iterator[None]:
             cursor.execute(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(after), sql.Identifier(before)))
 
 
+SHOP_QUOTED = '"dev ""shop"""'
 MAPPED: dict[str, Any] = {"databases": [SHOP], "database_map": {SHOP: PROD_SHOP}, "role_map": ROLES}
 
 
@@ -207,14 +214,9 @@ def test_everything_that_named_a_role_of_the_set_names_the_one_it_is_mapped_to(m
     assert [(row["name"], row["action"]) for row in result["databases"]] == [(f"postgres/{PROD_SHOP}", "replace")]
     assert (moved.prod.query("SELECT * FROM pg_authid ORDER BY oid"), moved.prod.query("SELECT * FROM pg_auth_members ORDER BY oid")) == roles
     with called_as_in_development(moved.prod):
-        a, b = shown(moved.prod, PROD_SHOP), shown(moved.dev, SHOP)
-        for k in a:
-            if a[k] != b[k]:
-                if k == "catalog":
-                    for kk in {**a[k], **b[k]}:
-                        if a[k].get(kk) != b[k].get(kk): print(kk, a[k].get(kk), b[k].get(kk))
-                else: print(k, a[k], b[k])
-        assert 0
+        found, expected = shown(moved.prod, PROD_SHOP), shown(moved.dev, SHOP)
+    found["settings"] = [(role, [text.replace(PROD_OWNER, OWNER) for text in texts]) for role, texts in found["settings"]]
+    assert found == expected
     assert any("function app.names() (dev_app, dev_ro)" in note for note in result["notes"]), result["notes"]
     assert moved.prod.query("SELECT datname FROM pg_database WHERE datname = %s", SHOP) == []
     again = restorer.restored(moved.set, **MAPPED)
@@ -224,3 +226,112 @@ def test_everything_that_named_a_role_of_the_set_names_the_one_it_is_mapped_to(m
     restorer.undone()
     assert moved.prod.query("SELECT n FROM mine", database=PROD_SHOP) == [(1,)]
     moved.prod.query("DROP DATABASE \"prod 'shop'\"")
+
+
+AUTH: dict[str, Any] = {
+    "databases": ["auth"],
+    "database_map": {"auth": "prod_auth"},
+    "role_map": {f"auth_{kind}": f"prod_auth_{kind}" for kind in ("owner", "migrator", "app", "readonly", "definer", "backup")},
+}
+
+
+def test_the_inventory_of_the_target_finds_nothing_to_change_afterwards(moved: Migration, restorer: Restorer) -> None:
+    wanted = auth(moved.prod, "prod_auth")
+    converged(wanted)
+    restorer.restored(moved.set, **AUTH)
+    result = converged(wanted)
+    assert (result["changed"], result["objects"]) == (False, [])
+    for kind in LOGINS:
+        login = moved.prod.connect("prod_auth", user=f"prod_auth_{kind}", password=password(f"prod_auth_{kind}"))
+        with contextlib.closing(login), login.cursor() as cursor:
+            cursor.execute("SELECT n FROM auth.users")
+            assert cursor.fetchall() == [(7,)]
+        with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+            moved.prod.connect("prod_auth", user=f"prod_auth_{kind}", password=password(f"auth_{kind}"))
+        with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+            moved.prod.connect("prod_auth", user=f"auth_{kind}", password=password(f"auth_{kind}"))
+    assert moved.prod.query(r"SELECT rolname FROM pg_roles WHERE rolname LIKE 'auth\_%'") == []
+    assert not restorer.restored(moved.set, **AUTH)["changed"]
+    moved.prod.query("DROP DATABASE prod_auth WITH (FORCE)")
+
+
+def test_check_mode_says_what_becomes_of_everything(moved: Migration, restorer: Restorer) -> None:
+    result = restorer.run(set=moved.set, check=True, **MAPPED)
+    assert not result["failed"], result["msg"]
+    words = {(row["kind"], row["name"]): row["what"] for row in result["mapping"]}
+    assert words["database", f"postgres/{SHOP}"] == f"becomes {PROD_SHOP}, which is made"
+    assert words["role", f"postgres/{OWNER}"] == f"becomes {PROD_OWNER}"
+    assert words["role", "postgres/nexanest"] == "is there under the same name and has what it has in the set"
+    assert words["role", "postgres/auth_app"] == "is not needed and not made"
+    assert {name for kind, name in words if kind == "role"} == {
+        f"postgres/{row[0]}" for row in moved.dev.query("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'")
+    }
+    for name, what in (("role of the set postgres/dev_app", "becomes user"), ("role of the set postgres/auth_app", "is not needed and not made")):
+        assert f"{name}:\n  here: {what}\n" in result["diff"]["after"]
+    assert moved.prod.query("SELECT count(*) FROM pg_database WHERE datname !~ '^(postgres|template.)$'") == [(0,)]
+    assert moved.prod.query("SELECT to_regclass('_restore.databases')") in ([(None,)], [("_restore.databases",)])
+
+
+def test_everything_that_is_wrong_with_a_mapping_is_said_at_once(moved: Migration, restorer: Restorer) -> None:
+    before = moved.prod.query("SELECT oid FROM pg_database UNION ALL SELECT oid FROM pg_roles ORDER BY 1")
+    for check in (True, False):
+        result = restorer.run(
+            set=moved.set,
+            check=check,
+            database_map={SHOP: "x" * 64, "auth": "prod_auth", "nothing": "x"},
+        )
+        said = result["problems"]
+        assert result["failed"]
+        assert any("is 64 bytes long and would be cut" in text for text in said)
+        assert any("database_map names nothing, and the set has no database of that name" in text for text in said)
+        result = restorer.run(set=moved.set, check=check, database_map={SHOP: "auth"})
+        assert any(f"auth and {SHOP} of the set would both be postgres/auth" in text for text in result["problems"])
+        given = {OWNER: PROD_OWNER, "dev_app": "nowhere", "dev_ro": "user", "dev_definer": "user", "stranger": "user", "dev_root": "prod definer"}
+        result = restorer.run(set=moved.set, check=check, role_map={**given, "auth_app": "postgres"})
+        said = "\n".join(result["problems"])
+        assert "role_map names stranger, and the set has no role of that name" in said
+        assert "has no role nowhere, to which role_map gives what dev_app has in the set" in said
+        assert "dev_definer and dev_ro would both be user, with the rights of both" in said
+        assert "dev_root is a superuser in the set, and prod definer is none on the server" in said
+        assert "has no auth_backup, auth_definer, auth_migrator, auth_owner, auth_readonly, and the set gives them something" in said
+    assert moved.prod.query("SELECT oid FROM pg_database UNION ALL SELECT oid FROM pg_roles ORDER BY 1") == before
+
+
+def test_names_that_change_places_are_never_mixed(moved: Migration, restorer: Restorer) -> None:
+    """What one role had the other has, and the other way round, though both are there."""
+    moved.prod.query('ALTER ROLE dev_app RENAME TO stranger; ALTER ROLE "user" RENAME TO dev_app; CREATE ROLE dev_ro')
+    try:
+        swapped = {**ROLES, "dev_app": "dev_ro", "dev_ro": "dev_app"}
+        restorer.restored(moved.set, **{**MAPPED, "role_map": swapped, "database_map": {SHOP: SHOP}})
+        grants = "SELECT pg_get_userbyid(grantee), count(*) FROM pg_class c, aclexplode(relacl) WHERE relname = 'users' GROUP BY 1 ORDER BY 2 DESC, 1"
+        there = dict(moved.dev.query(grants, database=SHOP))
+        here = dict(moved.prod.query(grants, database=SHOP))
+        assert (here["dev_ro"], here["dev_app"]) == (there["dev_app"], there["dev_ro"])
+        assert there["dev_app"] != there["dev_ro"]
+    finally:
+        moved.prod.query(f"DROP DATABASE IF EXISTS {SHOP_QUOTED}")
+        moved.prod.query('DROP ROLE dev_ro; ALTER ROLE dev_app RENAME TO "user"; ALTER ROLE stranger RENAME TO dev_app')
+
+
+def test_a_restore_that_is_killed_leaves_nothing_that_a_repeat_does_not_clear(moved: Migration, restorer: Restorer) -> None:
+    roles = moved.prod.query("SELECT * FROM pg_authid ORDER BY oid")
+    run = start_module("restore", restorer.arguments(set=moved.set, **MAPPED))
+    deadline = time.monotonic() + 60
+    while not restorer.left():
+        assert time.monotonic() < deadline, "no copy was made"
+        time.sleep(0.02)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait(30)
+    restorer.restored(moved.set, **MAPPED)
+    assert restorer.left() == restorer.staging() == []
+    assert moved.prod.query("SELECT * FROM pg_authid ORDER BY oid") == roles
+    assert moved.prod.query("SELECT count(*) FROM app.users", database=PROD_SHOP) == [(500,)]
+    restorer.undone()
+
+
+def test_a_set_in_whose_rows_roles_stand_is_refused(moved: Migration, restorer: Restorer, tmp_path: Path) -> None:
+    moved.dev.query("CREATE TABLE public.who (role regrole)", database="auth")
+    source = {"name": "postgres", "kind": "postgresql", "container": moved.dev.container, **moved.dev.login}
+    made = run_module("backup_set", {"backup_dir": str(moved.backups), "stack": "dev", "servers": [source], "encrypt": False})
+    moved.dev.query("DROP TABLE public.who", database="auth")
+    assert "the column public.who.role holds roles in its rows" in restorer.refused(made["set"]["id"], **AUTH)
