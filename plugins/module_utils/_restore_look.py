@@ -76,8 +76,7 @@ def refuse(problems: Sequence[str]) -> None:
 def look(params: Mapping[str, Any], parties: Parties, journal: Journal, folder: Path) -> Plan:
     """Ask everything and everybody; descriptions of the set are put into the folder. Refused with all problems at once."""
     plan, problems = _chosen(params, parties)
-    contents = staging.contents(plan.manifest, plan.choice) if plan.mapped else []
-    problems += _take(plan, [*staging.descriptions(plan.manifest, plan.choice), *contents], folder)
+    problems += _take(plan, _descriptions(plan), folder)
     complete = not problems
     for name in plan.choice.items:
         _gather(problems, lambda name=name: plan.found.update({name: parties.found(name)}))  # type: ignore[misc]
@@ -98,6 +97,14 @@ def look(params: Mapping[str, Any], parties: Parties, journal: Journal, folder: 
     return plan
 
 
+def _descriptions(plan: Plan) -> list[File]:
+    """Of what is restored; and of a mapping, which may name roles of all servers, the dumps' tables of contents too."""
+    found = staging.descriptions(plan.manifest, plan.choice)
+    if plan.mapped:
+        found += [*staging.contents(plan.manifest, plan.choice), *(plan.manifest.file(server.description) for server in plan.manifest.servers.values())]
+    return list({file.path: file for file in found}.values())
+
+
 def _take(plan: Plan, files: Sequence[File], folder: Path) -> list[str]:
     plan.taken += files
     return staging.take(plan.opener, files, folder)
@@ -111,7 +118,8 @@ def _read(plan: Plan, parties: Parties, role_map: Mapping[str, str], folder: Pat
         plan.names[name] = Names([role["name"] for role in plan.descriptions[name]["roles"]])
     if not plan.mapped:
         return []
-    present = {name: [role["name"] for role in description["roles"]] for name, description in plan.descriptions.items()}
+    described = {name: staging.document(folder, server.description) for name, server in plan.manifest.servers.items()}
+    present = {name: [role["name"] for role in description["roles"]] for name, description in described.items()}
     problems = mappings.unknown(role_map, present, "role_map", "role")
     for name, items in plan.choice.items.items():
         if name in plan.found:

@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_archive as archive
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_archive_roles as archive_roles
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_jobs as jobs
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_keys as keys
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_mapping as mappings
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
 from ansible_collections.nexanest.database.plugins.module_utils._restore_mapping import Present, Source
@@ -59,7 +60,7 @@ def meaning(part: Part, found: Found, role_map: Mapping[str, str]) -> Meaning:
     present = Present(found.roles, found.superusers)
     result.names = mappings.names(source, role_map)
     result.problems += mappings.problems(source, role_map, present)
-    result.rows += [_row(item, found) for item in part.items] + mappings.rows(source, role_map, present)
+    result.rows += [row for item in part.items for row in _rows(item, found)] + mappings.rows(source, role_map, present)
     if result.names.renamed:
         for item in part.items:
             result.problems += _rows_problems(part, item)
@@ -88,9 +89,15 @@ def _contents(part: Part, item: Item) -> archive.Contents:
     return archive.read((part.folder / item.database.path / CONTENTS).read_bytes())
 
 
-def _row(item: Item, found: Found) -> dict[str, str]:
-    where = "in the place of the one that is there" if item.target in found.databases else "which is made"
-    return {"kind": "database", "name": f"{item.server}/{item.database.name}", "to": item.target, "what": f"becomes {item.target}, {where}"}
+def _rows(item: Item, found: Found) -> list[dict[str, str]]:
+    """Of a database, and of its keys of user tokens."""
+    name, there = f"{item.server}/{item.database.name}", item.target in found.databases
+    where = "in the place of the one that is there" if there else "which is made"
+    rows = [{"kind": "database", "name": name, "to": item.target, "what": f"becomes {item.target}, {where}"}]
+    if keys.TABLE in {(table.schema, table.name) for table in item.database.tables}:
+        what = "are not brought: they stay those of the one that is there" if there else "are not brought: site.yml makes them"
+        rows.append({"kind": "user token keys", "name": name, "to": item.target, "what": what})
+    return rows
 
 
 def _rows_problems(part: Part, item: Item) -> list[str]:

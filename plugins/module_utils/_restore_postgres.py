@@ -16,6 +16,7 @@ from ansible_collections.nexanest.database.plugins.module_utils import _catalog
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_archive as archive
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_compare as compare
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_jobs as jobs
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_keys as keys
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_ledger as ledger
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_roles as roles
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_settings as database_settings
@@ -52,7 +53,10 @@ WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND r.rolname !
 
 @dataclass(frozen=True)
 class Material:
-    """What a copy is made of. catalogs: by the database's name; roles: to make first; found: what the server has; names: that roles of the set have there."""
+    """What a copy is made of. catalogs: by the database's name; roles: to make first; found: what the server has; names: that roles of the set have there.
+
+    mapped: the set is of another stack.
+    """
 
     set_id: str
     set_sha256: str
@@ -63,6 +67,7 @@ class Material:
     found: Found
     loader: Loader
     names: Names = field(default_factory=Names)
+    mapped: bool = False
 
 
 class PostgresTarget:
@@ -240,6 +245,8 @@ class _Copy:
         database_settings.dress(self.server.control, self.side, self.database, settings)
         with self.server.session(self.side) as session:
             self._prove(session, settings)
+        if self.material.mapped:
+            self._keep_keys()
         self._analyze()
         self._alone()
         with self.server.session(self.side) as session:
@@ -313,6 +320,16 @@ class _Copy:
         ]
         if texts:
             raise TargetError(f"{self.item.label}: the copy is not what the set says, and was dropped: {compare.shortened(texts)}")
+
+    def _keep_keys(self) -> None:
+        """Those of user tokens stay what they are in the database that is replaced."""
+        live = self.material.found.databases.get(self.item.target)
+        kept: keys.Keys = []
+        if live is not None and live.connections:
+            with self.server.session(self.item.target) as session:
+                kept = keys.read(session)
+        with self.server.session(self.side) as session:
+            keys.put(session, kept)
 
     def _strangers(self, session: Any) -> list[str]:
         """Of a mapped copy: roles that have something in it, and that no role of the set has become."""

@@ -210,6 +210,7 @@ class Restore:
             plan.found[name],
             loader,
             plan.names[name],
+            plan.mapped,
         )
 
     def _discard(self, targets: Sequence[Target]) -> list[str]:

@@ -26,7 +26,8 @@ description:
   - Roles that exist are never touched. Those that are missing are made as they were, with all their rights.
   - With O(database_map) or O(role_map) a set of one stack is restored into another with other names and passwords. What a role of the set owns and may do
     in the databases, the role that it is mapped to owns and may do afterwards. No role is made then, and none is changed; a role that the databases need,
-    that is not mapped and is not there refuses the restore. Texts that hold a name (the body of a function) stay as they are, and are named in a warning.
+    that is not mapped and is not there refuses the restore. Keys of user tokens stay what they are here. Texts that hold a name (the body of a function)
+    stay as they are, and are named in a warning.
 attributes:
   check_mode:
     description:
@@ -295,13 +296,13 @@ roles:
   type: dict
   sample: {postgres: [auth_owner]}
 mapping:
-  description: What becomes of each database and role of the set, where O(database_map) or O(role_map) is given.
+  description: What becomes of each database and role of the set, and of keys of user tokens, where O(database_map) or O(role_map) is given.
   returned: always
   type: list
   elements: dict
   contains:
     kind:
-      description: V(database) or V(role).
+      description: V(database), V(role) or V(user token keys).
       type: str
       sample: role
     name:

@@ -127,6 +127,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migration]:
         prod.query("CREATE ROLE dev_app LOGIN PASSWORD 'another one of that name'")
         make_shop(dev)
         converged(auth(dev, "auth"))
+        tokens(dev, "auth")
         with contextlib.closing(dev.connect("auth", user="auth_migrator", password=password("auth_migrator"))) as session, session.cursor() as cursor:
             cursor.execute("CREATE TABLE users AS SELECT 7 AS n")
         source = {"name": "postgres", "kind": "postgresql", "container": dev.container, **dev.login}
@@ -148,6 +149,13 @@ def auth(server: Server, name: str) -> dict[str, Any]:
     passwords = {f"{name}_{kind}": password(f"{name}_{kind}") for kind in LOGINS}
     keys = {"schemas": ["auth"], "settings": {"work_mem": "7MB"}, "comment": "Who is who", "definer": True, "extensions": ["pg_trgm"]}
     return {**single(server, name, **keys), "passwords": passwords, "backup_role": {"name": f"{name}_backup", "password": "b"}}
+
+
+def tokens(server: Server, name: str) -> dict[str, Any]:
+    """Its users are signed with a key of its own."""
+    result = run_module("postgres_user_tokens", {**server.login, "databases": [{"name": name}], "keys": {name: f"key of {name} ".ljust(40, "x")}})
+    assert not result["failed"], result
+    return result
 
 
 def make_roles(server: Server, names: Any) -> None:
@@ -238,9 +246,11 @@ AUTH: dict[str, Any] = {
 def test_the_inventory_of_the_target_finds_nothing_to_change_afterwards(moved: Migration, restorer: Restorer) -> None:
     wanted = auth(moved.prod, "prod_auth")
     converged(wanted)
+    tokens(moved.prod, "prod_auth")
     restorer.restored(moved.set, **AUTH)
     result = converged(wanted)
     assert (result["changed"], result["objects"]) == (False, [])
+    assert not tokens(moved.prod, "prod_auth")["changed"]
     for kind in LOGINS:
         login = moved.prod.connect("prod_auth", user=f"prod_auth_{kind}", password=password(f"prod_auth_{kind}"))
         with contextlib.closing(login), login.cursor() as cursor:
@@ -252,7 +262,10 @@ def test_the_inventory_of_the_target_finds_nothing_to_change_afterwards(moved: M
             moved.prod.connect("prod_auth", user=f"auth_{kind}", password=password(f"auth_{kind}"))
     assert moved.prod.query(r"SELECT rolname FROM pg_roles WHERE rolname LIKE 'auth\_%'") == []
     assert not restorer.restored(moved.set, **AUTH)["changed"]
+    restorer.restored(moved.set, **{**AUTH, "database_map": {}, "as": "beside"})
+    assert moved.prod.query("SELECT count(*) FROM session.keys", database="beside") == [(0,)], "nobody is let in with development's keys"
     moved.prod.query("DROP DATABASE prod_auth WITH (FORCE)")
+    moved.prod.query("DROP DATABASE beside WITH (FORCE)")
 
 
 def test_check_mode_says_what_becomes_of_everything(moved: Migration, restorer: Restorer) -> None:
@@ -263,6 +276,7 @@ def test_check_mode_says_what_becomes_of_everything(moved: Migration, restorer: 
     assert words["role", f"postgres/{OWNER}"] == f"becomes {PROD_OWNER}"
     assert words["role", "postgres/nexanest"] == "is there under the same name and has what it has in the set"
     assert words["role", "postgres/auth_app"] == "is not needed and not made"
+    assert ("user token keys", "postgres/auth") not in words
     assert {name for kind, name in words if kind == "role"} == {
         f"postgres/{row[0]}" for row in moved.dev.query("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'")
     }
