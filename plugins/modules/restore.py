@@ -71,13 +71,13 @@ options:
     type: str
   database_map:
     description:
-      - Other names for databases of the set, C(name in the set: name here), which they get in the place of the databases that have them here.
+      - What databases of the set are called here, by their name in the set. Each is restored in the place of the one that has the name here.
       - A name in the set may be written as C(server/name). A database that is not in it keeps its name.
     type: dict
     default: {}
   role_map:
     description:
-      - Other names for roles of the set, C(name in the set: name here). The role must be there, and be a superuser or none as it is in the set.
+      - What roles of the set are called here, by their name in the set. The role must be there, and be a superuser or none as the other is in the set.
       - A name in the set may be written as C(server/name). A role that is not in it keeps its name.
     type: dict
     default: {}
