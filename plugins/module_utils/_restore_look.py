@@ -83,7 +83,7 @@ def look(params: Mapping[str, Any], parties: Parties, journal: Journal, folder: 
     for name in plan.choice.redis:
         _gather(problems, lambda name=name: _look_at_redis(plan, parties, name))  # type: ignore[misc]
     if complete:
-        problems += _read(plan, parties, mappings.given(params["role_map"]), folder)
+        problems += _read(plan, parties, mappings.given(params, "role_map"), folder)
     if not problems:
         _gather(problems, lambda: _leave_alone(plan, parties, journal))
     for name, items in plan.choice.items.items():
@@ -140,11 +140,11 @@ def _chosen(params: Mapping[str, Any], parties: Parties) -> tuple[Plan, list[str
     if entry.manifest is None:
         raise Refused([entry.problem])
     manifest = entry.manifest
-    names = {"servers": parties.servers, "redis": parties.instances, "renamed": mappings.given(params["database_map"])}
+    names = {"servers": parties.servers, "redis": parties.instances, "renamed": mappings.given(params, "database_map")}
     choice, problems = plans.choose(manifest, params["databases"], params["as"] or "", **names)
     refuse([*problems, *staging.missing(manifest, choice), *_key_problems(manifest, params["identities"])])
     opener = Opener(entry.folder, tuple(params["identities"]) if manifest.encryption.method != "none" else ())
-    mapped = bool(params["database_map"] or params["role_map"])
+    mapped = bool(mappings.given(params, "database_map") or mappings.given(params, "role_map"))
     return Plan(manifest, measure(entry.folder / manifests.NAME)[1], choice, opener, mapped), []
 
 

@@ -42,9 +42,9 @@ class Present:
     superusers: frozenset[str]
 
 
-def given(option: Mapping[Any, Any]) -> dict[str, str]:
+def given(params: Mapping[str, Any], option: str) -> dict[str, str]:
     """An option as it was written: YAML makes numbers of some names, and nothing of others."""
-    return {str(name): "" if other is None else str(other) for name, other in option.items()}
+    return {str(name): "" if other is None else str(other) for name, other in (params.get(option) or {}).items()}
 
 
 def at(server: str, given: Mapping[str, str], name: str) -> str | None:
