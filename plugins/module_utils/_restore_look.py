@@ -76,13 +76,13 @@ def refuse(problems: Sequence[str]) -> None:
 def look(params: Mapping[str, Any], parties: Parties, journal: Journal, folder: Path) -> Plan:
     """Ask everything and everybody; descriptions of the set are put into the folder. Refused with all problems at once."""
     plan, problems = _chosen(params, parties)
-    problems += _take(plan, _descriptions(plan), folder)
-    complete = not problems
+    damaged = _take(plan, _descriptions(plan), folder)
+    problems += damaged
     for name in plan.choice.items:
         _gather(problems, lambda name=name: plan.found.update({name: parties.found(name)}))  # type: ignore[misc]
     for name in plan.choice.redis:
         _gather(problems, lambda name=name: _look_at_redis(plan, parties, name))  # type: ignore[misc]
-    if complete:
+    if not damaged:
         problems += _read(plan, parties, mappings.given(params, "role_map"), folder)
     if not problems:
         _gather(problems, lambda: _leave_alone(plan, parties, journal))
@@ -134,18 +134,19 @@ def _read(plan: Plan, parties: Parties, role_map: Mapping[str, str], folder: Pat
 
 
 def _chosen(params: Mapping[str, Any], parties: Parties) -> tuple[Plan, list[str]]:
-    """What of the set is meant. Refused where that cannot be told, or the set not be opened."""
+    """What of the set is meant, and what is wrong with its other names. Refused where it cannot be told, or the set not be opened."""
     name = Path(params["set"])
     entry = Store(name.resolve().parent if name.is_absolute() else Path(params["backup_dir"])).entry(name.name)
     if entry.manifest is None:
         raise Refused([entry.problem])
     manifest = entry.manifest
-    names = {"servers": parties.servers, "redis": parties.instances, "renamed": mappings.given(params, "database_map")}
-    choice, problems = plans.choose(manifest, params["databases"], params["as"] or "", **names)
+    renamed, copy = mappings.given(params, "database_map"), params["as"] or ""
+    choice, problems = plans.choose(manifest, params["databases"], copy, servers=parties.servers, redis=parties.instances, renamed=renamed)
     refuse([*problems, *staging.missing(manifest, choice), *_key_problems(manifest, params["identities"])])
     opener = Opener(entry.folder, tuple(params["identities"]) if manifest.encryption.method != "none" else ())
-    mapped = bool(mappings.given(params, "database_map") or mappings.given(params, "role_map"))
-    return Plan(manifest, measure(entry.folder / manifests.NAME)[1], choice, opener, mapped), []
+    mapped = bool(renamed or mappings.given(params, "role_map"))
+    plan = Plan(manifest, measure(entry.folder / manifests.NAME)[1], choice, opener, mapped)
+    return plan, plans.renamed_problems(manifest, choice, renamed, copy)
 
 
 def _key_problems(manifest: Manifest, identities: Sequence[str]) -> list[str]:

@@ -81,7 +81,7 @@ def choose(
 ) -> tuple[Choice, list[str]]:
     """The databases to restore; asked: names, also as server/name or redis/instance, none means all. copy: another name for the only one.
 
-    renamed: other names for those that have one, also as server/name.
+    renamed: other names for those that have one, also as server/name; renamed_problems() says what is wrong with them.
     """
     available = {name: list(server.databases) for name, server in manifest.servers.items()}
     instances = list(manifest.redis)
@@ -98,7 +98,6 @@ def choose(
         for server, found in available.items()
         if found
     }
-    problems += _renamed_problems(manifest, items, renamed or {}, copy)
     given = {"server": set(servers), "redis instance": set(redis)}
     for kind, wanted in (("server", list(items)), ("redis instance", instances)):
         problems += [f"the {kind} {name} of the set is not named in the options: name it, or choose databases" for name in wanted if name not in given[kind]]
@@ -191,7 +190,8 @@ def _subset(manifest: Manifest, asked: Sequence[str]) -> tuple[dict[str, list[Da
     return chosen, instances, texts
 
 
-def _renamed_problems(manifest: Manifest, items: Mapping[str, Sequence[Item]], renamed: Mapping[str, str], copy: str) -> list[str]:
+def renamed_problems(manifest: Manifest, choice: Choice, renamed: Mapping[str, str], copy: str) -> list[str]:
+    """Why databases cannot have these other names."""
     present = {server: [one.name for one in data.databases] for server, data in manifest.servers.items()}
     texts = mappings.unknown(renamed, present, "database_map", "database")
     texts += [text for name in dict.fromkeys(renamed.values()) for text in mappings.unfit("database_map", name)]
@@ -202,7 +202,7 @@ def _renamed_problems(manifest: Manifest, items: Mapping[str, Sequence[Item]], r
     if renamed and copy:
         texts.append(f"as ({copy}) and database_map both give another name: say one of them")
     targets: dict[str, list[str]] = {}
-    for item in (one for of_server in items.values() for one in of_server):
+    for item in choice.all:
         targets.setdefault(item.label, []).append(item.database.name)
     texts += [
         f"{' and '.join(sources)} of the set would both be {label}: map each to a name of its own" for label, sources in targets.items() if len(sources) > 1

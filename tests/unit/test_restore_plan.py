@@ -88,7 +88,7 @@ def test_a_copy_keeps_clear_of_databases_that_are_there() -> None:
 
 def renamed(of: Manifest, names: dict[str, str], *asked: str, copy: str = "") -> tuple[list[str], list[str]]:
     choice, problems = plans.choose(of, asked, copy, servers=list(of.servers), redis=["main"], renamed=names)
-    return [item.label for item in choice.all], problems
+    return [item.label for item in choice.all], problems + plans.renamed_problems(of, choice, names, copy)
 
 
 def test_databases_get_the_names_that_they_are_mapped_to() -> None:
