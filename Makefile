@@ -52,7 +52,7 @@ db-backups: ## the backup sets (VERIFY=1: every byte is read again; ID=… one a
 db-offsite: ## copy the backup sets into the bucket that backup_offsite names (FETCH=<id> brings one back)
 	@$(MANAGE) offsite $(FETCH) $(ARGS)
 
-db-restore: ## bring a set back (SET=<id or path>; ARGS="-e databases=auth", "--check --diff"; STATE=undone or cleaned)
+db-restore: ## bring a set back (SET=<id or path>; ARGS="-e databases=auth", "-e @mapping.yml", "--check --diff"; STATE=undone or cleaned)
 	@$(MANAGE) restore $(if $(STATE),-e state=$(STATE),'$(SET)') $(ARGS)
 
 db-schedule: ## let this machine take backups by the clock (REMOVE=1: no longer)

@@ -48,12 +48,18 @@ CREATE TABLE IF NOT EXISTS _restore.databases (
     swapped timestamptz,
     PRIMARY KEY (restore, number)
 );
+DO $$ BEGIN  -- a ledger of an older version
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = '_restore.databases'::regclass AND attname = 'mapping') THEN
+        ALTER TABLE _restore.databases ADD COLUMN mapping text NOT NULL DEFAULT '';
+    END IF;
+END $$;
 COMMENT ON TABLE _restore.databases IS 'One row per restored database; _restore_<restore>_<number> is the copy, with the ending _old the one that it replaced';
 COMMENT ON COLUMN _restore.databases.source IS 'Name of the database in the set';
 COMMENT ON COLUMN _restore.databases.name IS 'Name under which it is, or shall be, in use';
 COMMENT ON COLUMN _restore.databases.closed IS 'The databases were closed to connections for a swap that has not ended';
 COMMENT ON COLUMN _restore.databases.jobs IS 'Jobs of TimescaleDB that start again when the copy is in use';
 COMMENT ON COLUMN _restore.databases.mark IS 'What the copy was like when it was swapped in';
+COMMENT ON COLUMN _restore.databases.mapping IS 'Roles that have another name than in the set, as JSON; empty where none has';
 """
 
 # Who owns the database could have made this schema: a trigger in it would run as the administrator.
@@ -65,7 +71,8 @@ WHERE n.nspname = '_restore' AND NOT r.rolsuper
 """
 
 _READ = """
-SELECT restore, number, set_id, set_sha256, source, name, state, side_oid, old_oid, closed, conn_limit, jobs, mark, swapped::text
+SELECT restore, number, set_id, set_sha256, source, name, state, side_oid, old_oid, closed, conn_limit, jobs, mark, swapped::text,
+  coalesce(to_jsonb(d) ->> 'mapping', '')
 FROM _restore.databases d WHERE %(restore)s IS NULL OR restore = %(restore)s ORDER BY d.swapped, made, number
 """
 
@@ -92,6 +99,7 @@ class Row:
     jobs: list[int]
     mark: str | None
     swapped: str | None
+    mapping: str
 
     @property
     def side(self) -> str:

@@ -26,6 +26,14 @@ _NO_TRIGGERS = {"PGOPTIONS": f"{PGOPTIONS} -c event_triggers=off"}
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Rows of one table that are loaded by other means. number: of their entry in the dump."""
+
+    number: int
+    load: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class Loader:
     """Dumps of one server that lie in `folder` in plain. login: of the administrator; mark: of the tools' containers."""
 
@@ -40,9 +48,9 @@ class Loader:
         """All of a dump. source: its folder."""
         self._run(source, side, label, ["--jobs", str(self.jobs)], _NO_TRIGGERS)
 
-    def load_timescale(self, source: str, side: str, label: str, schema: str) -> None:
+    def load_timescale(self, source: str, side: str, label: str, schema: str, elsewhere: Elsewhere | None = None) -> None:
         """Its own rows before all others. schema: of the extension, which is there."""
-        listed = self._list(source)
+        listed = [line for line in self._list(source) if elsewhere is None or not line.startswith(f"{elsewhere.number};")]
         own = [line for line in listed if timescale.OWN_DATA.match(line)]
         # A schema of its own was made for the extension; everything else of it (its rights, its comment) is in the dump.
         made = re.compile(rf"^\d+; 2615 \d+ SCHEMA - {re.escape(schema)} ")
@@ -58,8 +66,16 @@ class Loader:
         self._run(source, side, label, ["--section=pre-data", *self._use(source, "before")])
         if own:
             self._run(source, side, label, ["--section=data", *self._use(source, "own")])
+        if elsewhere is not None:
+            elsewhere.load()
         self._run(source, side, label, ["--section=data", *self._use(source, "rows"), *parallel])
         self._run(source, side, label, ["--section=post-data", *parallel])
+
+    def script(self, source: str, number: int) -> str:
+        """One entry of a dump as a script."""
+        path = self.folder / f"{source}.one"
+        path.write_text(f"{number};\n", encoding="utf-8")
+        return self._bulk(None).run(["pg_restore", "--format=directory", "--file=-", "--use-list", f"{WORK}/{path.name}", f"{WORK}/{source}"])
 
     def _use(self, source: str, name: str) -> list[str]:
         return ["--use-list", f"{WORK}/{source}.{name}"]

@@ -13,8 +13,12 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import StoreError
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError, neighbour
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
+from ansible_collections.nexanest.database.plugins.module_utils._restore_archive import ArchiveError
+from ansible_collections.nexanest.database.plugins.module_utils._restore_jobs import JobsError
 from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import Entry, JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._restore_ledger import LedgerUnusable
+from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Loader
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Choice, Found
 from ansible_collections.nexanest.database.plugins.module_utils._restore_postgres import PostgresTarget
 from ansible_collections.nexanest.database.plugins.module_utils._restore_redis import RedisTarget, RestoreRedisError
@@ -25,8 +29,9 @@ from ansible_collections.nexanest.database.plugins.module_utils._restore_target 
 
 # What a target or a server may answer to any operation.
 _OURS = (BulkError, JournalError, LedgerUnusable, ManifestError, RestoreRedisError, ServerUnfit, ServerUnreachable, StoreError, SwapError, TargetError)
+_OF_MAPPINGS = (ArchiveError, JobsError)
 _THEIRS = (STATEMENT_ERROR, OSError)
-ERRORS: tuple[type[Exception], ...] = _OURS + _THEIRS
+ERRORS: tuple[type[Exception], ...] = _OURS + _OF_MAPPINGS + _THEIRS
 
 # No restore has this id: for looking.
 NOBODY = "00000000"
@@ -41,6 +46,8 @@ class Parties:
         self.instances = {one["name"]: one for one in params["redis"]}
         self.disconnect = bool(params["disconnect"])
         self.mark = str(Path(params["backup_dir"]))
+        self.progress = Progress(params.get("progress_file", ""))
+        self.jobs = int(params.get("jobs", 1))
 
     def close(self) -> None:
         for server in self.servers.values():
@@ -69,6 +76,11 @@ class Parties:
 
     def targets(self, entry: Entry) -> list[Target]:
         return [self.target(name, entry) for name in entry.targets]
+
+    def loader(self, name: str, folder: Path) -> Loader:
+        """For the dumps of a server, which are in this folder in plain."""
+        server = self.servers[name]
+        return Loader(neighbour(server.container), server.login, folder / name, self.progress, self.mark, self.jobs)
 
     def found(self, name: str) -> Found:
         """What a server has."""

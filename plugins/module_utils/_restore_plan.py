@@ -9,24 +9,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_mapping as mappings
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, Manifest, Server
 
-LONGEST = 63
 # Beside the databases' size: what a server writes before it tidies up.
 MARGIN, FLOOR = 1.2, 64 * 2**20
-_RESERVED = ("postgres", "template0", "template1")
-_PREFIX = "_restore_"
 _TIMESCALE = "timescaledb"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One database to restore. number: of it among those of its server; target: the name under which it will be in use."""
+    """One database to restore. number: of it among those of its server; target: the name under which it will be in use; beside: it replaces nothing."""
 
     number: int
     server: str
     database: Database
     target: str
+    beside: bool = False
 
     @property
     def label(self) -> str:
@@ -61,7 +60,10 @@ class Present:
 
 @dataclass(frozen=True)
 class Found:
-    """What a server has. extensions: versions that can be created, the default one first; free: bytes for its data, None where that is not known."""
+    """What a server has. extensions: versions that can be created, the default one first; free: bytes for its data, None where that is not known.
+
+    superusers: of the roles.
+    """
 
     version_num: int
     license: str | None
@@ -72,10 +74,16 @@ class Found:
     roles: frozenset[str]
     free: int | None
     unfinished: Sequence[str] = field(default=())
+    superusers: frozenset[str] = field(default=frozenset())
 
 
-def choose(manifest: Manifest, asked: Sequence[str], copy: str, *, servers: Iterable[str], redis: Iterable[str]) -> tuple[Choice, list[str]]:
-    """The databases to restore; asked: names, also as server/name or redis/instance, none means all. copy: another name for the only one."""
+def choose(
+    manifest: Manifest, asked: Sequence[str], copy: str, *, servers: Iterable[str], redis: Iterable[str], renamed: Mapping[str, str] | None = None
+) -> tuple[Choice, list[str]]:
+    """The databases to restore; asked: names, also as server/name or redis/instance, none means all. copy: another name for the only one.
+
+    renamed: other names for those that have one, also as server/name; renamed_problems() says what is wrong with them.
+    """
     available = {name: list(server.databases) for name, server in manifest.servers.items()}
     instances = list(manifest.redis)
     problems: list[str] = []
@@ -84,7 +92,10 @@ def choose(manifest: Manifest, asked: Sequence[str], copy: str, *, servers: Iter
     if copy:
         problems += _copy_problems(copy, [database for found in available.values() for database in found], instances)
     items = {
-        server: [Item(number, server, database, copy or database.name) for number, database in enumerate(found, 1)]
+        server: [
+            Item(number, server, database, copy or mappings.at(server, renamed or {}, database.name) or database.name, beside=bool(copy))
+            for number, database in enumerate(found, 1)
+        ]
         for server, found in available.items()
         if found
     }
@@ -185,12 +196,32 @@ def _subset(manifest: Manifest, asked: Sequence[str]) -> tuple[dict[str, list[Da
     return chosen, instances, texts
 
 
+def renamed_problems(manifest: Manifest, choice: Choice, renamed: Mapping[str, str], copy: str) -> list[str]:
+    """Why databases cannot have these other names."""
+    present = {server: [one.name for one in data.databases] for server, data in manifest.servers.items()}
+    texts = mappings.unknown(renamed, present, "database_map", "database")
+    texts += [text for name in dict.fromkeys(renamed.values()) for text in mappings.unfit("database_map", name)]
+    for name in renamed:
+        on = [server for server, names in present.items() if name in names]
+        if len(on) > 1:
+            texts.append(f"database_map names {name}, which is on {' and '.join(on)}: write server/name")
+    if renamed and copy:
+        texts.append(f"as ({copy}) and database_map both give another name: say one of them")
+    targets: dict[str, list[str]] = {}
+    for item in choice.all:
+        targets.setdefault(item.label, []).append(item.database.name)
+    texts += [
+        f"{' and '.join(sources)} of the set would both be {label}: map each to a name of its own" for label, sources in targets.items() if len(sources) > 1
+    ]
+    return texts
+
+
 def _copy_problems(copy: str, databases: Sequence[Database], instances: Sequence[str]) -> list[str]:
     if len(databases) != 1 or instances:
         return [f"as is {copy}, a name for one database, and {len(databases)} are chosen: name exactly one in databases"]
-    if len(copy.encode()) > LONGEST or "\0" in copy:
-        return [f"as is {len(copy.encode())} bytes long: a database's name has at most {LONGEST}"]
-    if copy in _RESERVED or copy.startswith(_PREFIX):
+    if len(copy.encode()) > mappings.LONGEST or "\0" in copy:
+        return [f"as is {len(copy.encode())} bytes long: a database's name has at most {mappings.LONGEST}"]
+    if copy in mappings.RESERVED or copy.startswith(mappings.PREFIX):
         return [f"as is {copy}, which is the server's own: give another name"]
     return []
 
@@ -229,7 +260,7 @@ def _target_problems(item: Item, found: Found) -> list[str]:
     present = found.databases.get(item.target)
     if present is None:
         return []
-    if item.target != item.database.name:
+    if item.beside:
         return [f"as is {item.target}, and {item.server} has a database of that name: give another name, or drop it"]
     if present.template or present.broken:
         what = "is a template" if present.template else "is broken (a DROP DATABASE of it was interrupted)"

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_facts as facts
 from ansible_collections.nexanest.database.plugins.module_utils import _catalog
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_archive as archive
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_compare as compare
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_jobs as jobs
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_keys as keys
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_ledger as ledger
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_roles as roles
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_settings as database_settings
@@ -24,8 +27,10 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable
 from ansible_collections.nexanest.database.plugins.module_utils._restore_ledger import Row
-from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Loader, extension_schema
+from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Elsewhere, Loader, extension_schema
+from ansible_collections.nexanest.database.plugins.module_utils._restore_mapped import CONTENTS, rewrite
 from ansible_collections.nexanest.database.plugins.module_utils._restore_mark import mark, settled
+from ansible_collections.nexanest.database.plugins.module_utils._restore_names import Names, by_name
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Found, Item, rules_of, settings_of
 from ansible_collections.nexanest.database.plugins.module_utils._restore_server import Server
 from ansible_collections.nexanest.database.plugins.module_utils._restore_target import TargetError
@@ -36,9 +41,23 @@ except ImportError:  # _connection.connect() says so
     pass
 
 
+_FAILURES = (BulkError, ServerUnreachable, archive.ArchiveError, jobs.JobsError, timescale.TimescaleError, OSError)
+
+# Whatever of a role's is in the database or is its own. The server's own roles have no other names anywhere; who made the extensions is no matter of the set.
+_ROLES_INSIDE = """
+SELECT DISTINCT r.rolname FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
+JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
+WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND r.rolname !~ '^pg_' AND r.rolname <> current_user
+  AND (s.dbid = d.oid OR (s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND s.objid = d.oid))
+"""
+
+
 @dataclass(frozen=True)
 class Material:
-    """What a copy is made of. catalogs: by the database's name; roles: to make first; found: what the server has."""
+    """What a copy is made of. catalogs: by the database's name; roles: to make first; found: what the server has; names: that roles of the set have there.
+
+    mapped: the set is of another stack.
+    """
 
     set_id: str
     set_sha256: str
@@ -48,6 +67,8 @@ class Material:
     roles: Sequence[str]
     found: Found
     loader: Loader
+    names: Names = field(default_factory=Names)
+    mapped: bool = False
 
 
 class PostgresTarget:
@@ -62,15 +83,15 @@ class PostgresTarget:
         """Clients that a swap would meet."""
         return swaps.clients(self.server, [item.target for item in items])
 
-    def unchanged(self, item: Item, set_sha256: str) -> bool:
-        """Is the database that set already, and was it left as it was restored?"""
+    def unchanged(self, item: Item, set_sha256: str, mapping: str) -> bool:
+        """Is the database that set already, with these names, and was it left as it was restored?"""
         rows = [row for row in ledger.rows(self.server.control) if row.name == item.target and row.state == ledger.LIVE]
         with self.server.control.cursor() as cursor:
             current = swaps.oid(cursor, item.target)
         if not rows or current is None or rows[-1].side_oid != current:
             return False
         row = rows[-1]
-        if row.closed or row.jobs or (row.set_sha256, row.source) != (set_sha256, item.database.name):
+        if row.closed or row.jobs or (row.set_sha256, row.source, row.mapping) != (set_sha256, item.database.name, mapping):
             return False
         with self.server.session(item.target) as session:
             return settled(session) and mark(session, []) == row.mark
@@ -85,7 +106,7 @@ class PostgresTarget:
             material.loader.progress.begin(item.label, "restoring beside the live one")
             try:
                 _Copy(self, item, material).make()
-            except (BulkError, STATEMENT_ERROR, ServerUnreachable, timescale.TimescaleError, OSError) as error:
+            except (*_FAILURES, STATEMENT_ERROR) as error:
                 raise TargetError(f"{item.label}: {' '.join(str(error).split())}") from error
             material.loader.progress.end(item.label, "restored beside the live one and found equal")
 
@@ -212,7 +233,7 @@ class _Copy:
 
     def __init__(self, target: PostgresTarget, item: Item, material: Material) -> None:
         self.server, self.item, self.material = target.server, item, material
-        self.database = item.database
+        self.database = material.names.database(item.database)
         self.side = ledger.side_name(target.restore, item.number)
         self.restore = target.restore
         self.awake: list[int] = []
@@ -220,12 +241,14 @@ class _Copy:
     def make(self) -> None:
         self._register()
         self._load()
-        settings = settings_of(self.material.description, self.database.name)
+        settings = self.material.names.settings(settings_of(self.material.description, self.database.name))
         database_settings.dress(self.server.control, self.side, self.database, settings)
         with self.server.session(self.side) as session:
             with session.cursor() as cursor:
-                user_mappings.write(cursor, self._pictured(user_mappings.KIND))
+                user_mappings.write(cursor, self._user_mappings())
             self._prove(session, settings)
+        if self.material.mapped:
+            self._keep_keys()
         self._analyze()
         self._alone()
         with self.server.session(self.side) as session:
@@ -244,6 +267,7 @@ class _Copy:
             "name": self.item.target,
             "state": ledger.SIDE,
             "conn_limit": self.database.conn_limit,
+            "mapping": self.material.names.text,
         }
         with self.server.control.cursor() as cursor:
             if swaps.oid(cursor, self.side) is not None:
@@ -256,36 +280,78 @@ class _Copy:
         version = self.database.extensions.get(timescale.NAME)
         loader, label = self.material.loader, self.item.label
         folder = PurePosixPath(self.database.path).name
+        if self.material.names.renamed:
+            rewrite(loader.folder / folder / CONTENTS, self.material.names)
         if version is None:
             loader.load(folder, self.side, label)
             return
-        schema = extension_schema(self.material.catalogs[self.database.name], timescale.NAME)
+        schema = extension_schema(self.material.names.catalog(self.material.catalogs[self.database.name]), timescale.NAME)
         with self.server.session(self.side) as session:
             timescale.begin(session, version, schema)
-        loader.load_timescale(folder, self.side, label, schema[0])
+        loader.load_timescale(folder, self.side, label, schema[0], self._jobs(folder))
         with self.server.session(self.side) as session:
             self.awake = timescale.end(session, licensed=self.material.found.license == "timescale" and self.material.found.library)
+
+    def _jobs(self, folder: str) -> Elsewhere | None:
+        """TimescaleDB's jobs, where their owners get other names: they stand in rows."""
+        names, loader = self.material.names, self.material.loader
+        found = jobs.entry(archive.read((loader.folder / folder / CONTENTS).read_bytes())) if names.renamed else None
+        if found is None:
+            return None
+        tables = jobs.renamed(loader.script(folder, found.number), names)
+
+        def load() -> None:
+            with self.server.session(self.side) as session:
+                for rows in tables:
+                    timescale.load_jobs(session, rows)
+
+        return Elsewhere(found.number, load)
 
     def _prove(self, session: Any, settings: list[tuple[str, list[str]]]) -> None:
         timescale.check(session)
         same_version = self.material.described.version_num // 10000 == self.material.found.version_num // 10000
         found = facts.database(session, self.database.name, self.database.path)
-        wanted = {(kind, name): properties for kind, name, properties in self.material.catalogs[self.database.name] if kind != user_mappings.KIND}
+        pictured = [row for row in self.material.catalogs[self.database.name] if row[0] != user_mappings.KIND]
+        wanted = self.material.names.catalog(pictured)
+        there = Names(self.material.found.roles).catalog([(*key, properties) for key, properties in _catalog.snapshot(session).items()])
         with session.cursor() as cursor:
             mappings = user_mappings.read(cursor)
         self.material.loader.progress.begin(self.item.label, "comparing it with the set")
         texts = [
             *compare.facts(self.database, found, (settings, database_settings.settings(session, self.side))),
             *compare.rows(self.database.tables, facts.tables(session)),
-            *compare.catalogs(wanted, _catalog.snapshot(session), same_version=same_version),
-            *user_mappings.differences(self._pictured(user_mappings.KIND), mappings),
+            *compare.catalogs(by_name(wanted), by_name(there), same_version=same_version),
+            *user_mappings.differences(self._user_mappings(), mappings),
+            *self._strangers(session),
         ]
         if texts:
             raise TargetError(f"{self.item.label}: the copy is not what the set says, and was dropped: {compare.shortened(texts)}")
 
-    def _pictured(self, kind: str) -> list[Sequence[Any]]:
-        """What the set's catalog has of one kind."""
-        return [row for row in self.material.catalogs[self.database.name] if row[0] == kind]
+    def _user_mappings(self) -> list[Sequence[Any]]:
+        """As the set has them, with the names of here."""
+        rows = [row for row in self.material.catalogs[self.database.name] if row[0] == user_mappings.KIND]
+        return user_mappings.renamed(rows, self.material.names.role)
+
+    def _keep_keys(self) -> None:
+        """Those of user tokens stay what they are in the database that is replaced."""
+        live = self.material.found.databases.get(self.item.target)
+        kept: keys.Keys = []
+        if live is not None and live.connections:
+            with self.server.session(self.item.target) as session:
+                kept = keys.read(session)
+        with self.server.session(self.side) as session:
+            keys.put(session, kept)
+
+    def _strangers(self, session: Any) -> list[str]:
+        """Of a mapped copy: roles that have something in it, and that no role of the set has become."""
+        names = self.material.names
+        if not names.renamed:
+            return []
+        become = {names.role(name) for name in names.known}
+        with session.cursor() as cursor:
+            cursor.execute(_ROLES_INSIDE)
+            found = {row[0] for row in cursor.fetchall()}
+        return [f"the role {name} has something in it, which is none that the mapping gives" for name in sorted(found - become)]
 
     def _analyze(self) -> None:
         """Plans of the first queries shall not be guesses."""

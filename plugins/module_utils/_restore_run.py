@@ -16,10 +16,8 @@ from typing import Any
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_staging as staging
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_swap_all as swap_all
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, now
-from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import neighbour, remove_left
-from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
+from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import remove_left
 from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import FORWARD, Entry, Journal
-from ansible_collections.nexanest.database.plugins.module_utils._restore_load import Loader
 from ansible_collections.nexanest.database.plugins.module_utils._restore_look import Plan, Refused, look, refuse
 from ansible_collections.nexanest.database.plugins.module_utils._restore_parties import ERRORS, Parties, kept, one_line
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Item
@@ -52,6 +50,7 @@ class Report:
     removed: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    mapping: list[dict[str, str]] = field(default_factory=list)
     changed: bool = False
 
 
@@ -62,8 +61,8 @@ class Restore:
         self.params = params
         self.store = Store(Path(params["backup_dir"]))
         self.journal = Journal(Path(params["state_dir"]))
-        self.progress = Progress(params["progress_file"])
         self.parties = Parties(params)
+        self.progress = self.parties.progress
 
     def recover(self, report: Report, *, undo: bool, check: bool) -> None:
         """What an earlier run left between two swaps is brought to its end first."""
@@ -85,7 +84,7 @@ class Restore:
             if plan.empty:
                 return
             report.changed = True
-            files = staging.dumps(plan.manifest, plan.choice)
+            files = [file for file in staging.dumps(plan.manifest, plan.choice) if file not in plan.taken]
             if check:
                 refuse(staging.check(plan.opener, files))
                 report.notes += [_BLOCKED.format(text) for text in self._blocking(plan)]
@@ -151,6 +150,8 @@ class Restore:
         report.roles = {name: roles for name, roles in plan.roles.items() if roles}
         report.redis, report.same_redis = list(plan.choice.redis), plan.same_redis
         report.connected = self.parties.clients(plan.choice, plan.manifest)
+        report.mapping = plan.mapping
+        report.notes += plan.notes if plan.choice.items else []
 
     def _blocking(self, plan: Plan) -> list[str]:
         return [] if self.params["disconnect"] else self.parties.clients(plan.choice, plan.manifest)
@@ -197,10 +198,19 @@ class Restore:
             self.progress.end(instance.name, "its copy is what the set says")
 
     def _material(self, plan: Plan, target: PostgresTarget, folder: Path) -> Material:
-        name, server = target.name, target.server
-        loader = Loader(neighbour(server.container), server.login, folder / name, self.progress, self.parties.mark, self.params["jobs"])
+        name = target.name
+        loader = self.parties.loader(name, folder)
         return Material(
-            plan.manifest.id, plan.sha256, plan.manifest.servers[name], plan.descriptions[name], plan.catalogs[name], plan.roles[name], plan.found[name], loader
+            plan.manifest.id,
+            plan.sha256,
+            plan.manifest.servers[name],
+            plan.descriptions[name],
+            plan.catalogs[name],
+            plan.roles[name],
+            plan.found[name],
+            loader,
+            plan.names[name],
+            plan.mapped,
         )
 
     def _discard(self, targets: Sequence[Target]) -> list[str]:

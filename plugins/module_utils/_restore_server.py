@@ -102,12 +102,13 @@ class Server:
             databases = {name: Present(*row) for name, *row in cursor.fetchall()}
             cursor.execute(_EXTENSIONS)
             extensions = {name: [default, *(one for one in versions if one != default)] for name, default, versions in cursor.fetchall()}
-            cursor.execute("SELECT rolname FROM pg_roles")
-            roles = frozenset(row[0] for row in cursor.fetchall())
+            cursor.execute("SELECT rolname, rolsuper FROM pg_roles")
+            roles = dict(cursor.fetchall())
         offered = extensions.get("timescaledb")
         if licence is None and offered:
             licence = self._license(offered[0])
-        return Found(version, licence, library, cron, databases, extensions, roles, self._free(folder))
+        superusers = frozenset(name for name, is_one in roles.items() if is_one)
+        return Found(version, licence, library, cron, databases, extensions, frozenset(roles), self._free(folder), superusers=superusers)
 
     def _license(self, version: str) -> str | None:
         """TimescaleDB's setting, where the configuration has none: only its own library knows the default."""

@@ -47,6 +47,12 @@ def dumps(manifest: Manifest, choice: Choice) -> list[File]:
     return [*found, *(manifest.file(manifest.redis[name].path) for name in choice.redis)]
 
 
+def contents(manifest: Manifest, choice: Choice) -> list[File]:
+    """The tables of contents of the large ones."""
+    wanted = {f"{item.database.path}/toc.dat" for item in choice.all}
+    return [file for item in choice.all for file in manifest.below(item.database.path) if plain_path(file) in wanted]
+
+
 def missing(manifest: Manifest, choice: Choice) -> list[str]:
     """Dumps of which the manifest lists no table of contents."""
     found = []

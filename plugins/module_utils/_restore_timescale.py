@@ -8,8 +8,11 @@ Everything but the statements of the functions' names is asked from the extensio
 
 from __future__ import annotations
 
+import io
 import re
 from typing import TYPE_CHECKING, Any
+
+from ansible_collections.nexanest.database.plugins.module_utils._restore_jobs import Rows
 
 if TYPE_CHECKING:
     import psycopg2.extensions
@@ -45,6 +48,12 @@ def begin(session: psycopg2.extensions.connection, version: str, schema: tuple[s
             cursor.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(name), sql.Identifier(owner)))
         cursor.execute(sql.SQL("CREATE EXTENSION timescaledb SCHEMA {} VERSION {}").format(sql.Identifier(name), sql.Literal(version)))
         cursor.execute(sql.SQL("SELECT {}()").format(sql.Identifier(name, "timescaledb_pre_restore")))
+
+
+def load_jobs(session: psycopg2.extensions.connection, rows: Rows) -> None:
+    """Rows of its jobs, whose owners have other names than in the dump."""
+    with session.cursor() as cursor:
+        cursor.copy_expert(rows.statement, io.StringIO(rows.text))
 
 
 def end(session: psycopg2.extensions.connection, *, licensed: bool) -> list[int]:

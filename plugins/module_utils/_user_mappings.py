@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._restore_roles import UNLOGGED
@@ -29,7 +29,12 @@ Row = Sequence[Any]
 def read(cursor: Any) -> list[Row]:
     """A secret."""
     cursor.execute(_READ)
-    return [[KIND, f"{server} {role or 'PUBLIC'}", {"server": server, "role": role, "options": sorted(options)}] for server, role, options in cursor.fetchall()]
+    return [_row(server, role, sorted(options)) for server, role, options in cursor.fetchall()]
+
+
+def renamed(rows: Iterable[Row], role: Callable[[str], str]) -> list[Row]:
+    """Where roles have other names."""
+    return [_row(one["server"], one["role"] and role(one["role"]), one["options"]) for _kind, _name, one in rows]
 
 
 def write(cursor: Any, rows: Iterable[Row]) -> None:
@@ -48,6 +53,10 @@ def differences(wanted: Iterable[Row], found: Iterable[Row]) -> list[str]:
     """Without what is in them."""
     there = {name: properties for _kind, name, properties in found}
     return [f"user mapping {name} {'has other options' if name in there else 'is missing'}" for _kind, name, one in wanted if there.get(name) != one]
+
+
+def _row(server: str, role: str, options: list[str]) -> Row:
+    return [KIND, f"{server} {role or 'PUBLIC'}", {"server": server, "role": role, "options": options}]
 
 
 def _alter(server: str, role: str, pairs: Iterable[Sequence[str]]) -> Any:

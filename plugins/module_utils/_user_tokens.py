@@ -38,7 +38,7 @@ _PUT = (
     " ON CONFLICT (key_id) DO UPDATE SET secret = excluded.secret, inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad"
 )
 # A statement with a key in it is written nowhere, whatever the server logs otherwise.
-_UNLOGGED = (
+UNLOGGED = (
     "SET LOCAL log_statement = 'none'",
     "SET LOCAL log_min_duration_statement = -1",
     "SET LOCAL log_min_duration_sample = -1",
@@ -215,7 +215,7 @@ def _shown(function: Function) -> dict[str, object]:
 
 def _key_steps(database: TokenDatabase, actual: Session | None) -> Iterable[Step]:
     stored = dict(actual.keys) if actual else {}
-    quiet = [statement(one) for one in _UNLOGGED]
+    quiet = [statement(one) for one in UNLOGGED]
     for key_id in sorted({*stored, *database.keys}):
         key = database.keys.get(key_id)
         if key is not None and stored.get(key_id) == checksum(key):

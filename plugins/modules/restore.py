@@ -24,6 +24,10 @@ description:
   - Several servers cannot be swapped in one transaction. A journal in O(state_dir) is written before the first swap. After a crash the next call of this
     module finishes the restore, or undoes it with O(state=undone), before it does anything else.
   - Roles that exist are never touched. Those that are missing are made as they were, with all their rights.
+  - With O(database_map) or O(role_map) a set of one stack is restored into another with other names and passwords. What a role of the set owns and may do
+    in the databases, the role that it is mapped to owns and may do afterwards. No role is made then, and none is changed; a role that the databases need,
+    that is not mapped and is not there refuses the restore. Keys of user tokens stay what they are here. Texts that hold a name (the body of a function)
+    stay as they are, and are named in a warning.
 attributes:
   check_mode:
     description:
@@ -65,6 +69,18 @@ options:
   as:
     description: Another name for the one chosen database, which is restored beside the live one and replaces nothing.
     type: str
+  database_map:
+    description:
+      - What databases of the set are called here, by their name in the set. Each is restored in the place of the one that has the name here.
+      - A name in the set may be written as C(server/name). A database that is not in it keeps its name.
+    type: dict
+    default: {}
+  role_map:
+    description:
+      - What roles of the set are called here, by their name in the set. The role must be there, and be a superuser or none as the other is in the set.
+      - A name in the set may be written as C(server/name). A role that is not in it keeps its name.
+    type: dict
+    default: {}
   identities:
     description: Private keys of age, one of which opens the set.
     type: list
@@ -207,6 +223,24 @@ EXAMPLES = r"""
     servers: "{{ servers }}"
     state_dir: /srv/nexanest/state
 
+- name: Restore a set of development into production, where names and passwords are others
+  nexanest.database.restore:
+    backup_dir: /srv/prod/backups
+    set: /mnt/transfer/20250531_123456
+    database_map:
+      auth: prod_auth
+    role_map:
+      auth_owner: prod_auth_owner
+      auth_migrator: prod_auth_migrator
+      auth_app: prod_auth_app
+      auth_readonly: prod_auth_readonly
+      nexanest: prod
+      postgres/nexanest_backup: prod_backup
+    databases: [auth]
+    identities: ["{{ development_backup_key }}"]
+    servers: "{{ servers }}"
+    state_dir: /srv/prod/state
+
 - name: Put back what a restore replaced
   nexanest.database.restore:
     backup_dir: /srv/nexanest/backups
@@ -261,6 +295,28 @@ roles:
   returned: always
   type: dict
   sample: {postgres: [auth_owner]}
+mapping:
+  description: What becomes of each database and role of the set, and of keys of user tokens, where O(database_map) or O(role_map) is given.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: V(database), V(role) or V(user token keys).
+      type: str
+      sample: role
+    name:
+      description: Its server and its name in the set.
+      type: str
+      sample: postgres/auth_owner
+    to:
+      description: Its name here.
+      type: str
+      sample: prod_auth_owner
+    what:
+      description: What becomes of it, in words.
+      type: str
+      sample: becomes prod_auth_owner
 connected:
   description: Clients that were connected to the databases, in words.
   returned: always
@@ -323,6 +379,8 @@ ARGUMENTS: dict[str, Any] = {
     "restore": {"type": "str"},
     "databases": {"type": "list", "elements": "str", "default": []},
     "as": {"type": "str"},
+    "database_map": {"type": "dict", "default": {}},
+    "role_map": {"type": "dict", "default": {}},
     "identities": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "servers": {"type": "list", "elements": "dict", "default": [], "options": SERVER_ARGUMENTS},
     "redis": {"type": "list", "elements": "dict", "default": [], "options": REDIS_ARGUMENTS},
@@ -356,6 +414,7 @@ def result(report: Report) -> dict[str, Any]:
     ]
     changes += [Change("redis", name, {"restored from": "something else"}, {"restored from": report.set}) for name in report.redis]
     changes += [Change("role", f"{server}/{name}", None, {"restored from": report.set}) for server, names in report.roles.items() for name in names]
+    changes += [Change(f"{row['kind']} of the set", row["name"], None, {"here": row["what"]}) for row in report.mapping if report.restored]
     changes += [Change("database", name, {"restored from": report.set}, {"restored from": "what it was before"}) for name in report.names]
     changes += [Change("database", name, {"kept": "yes"}, None) for name in report.removed]
     return {
@@ -366,6 +425,7 @@ def result(report: Report) -> dict[str, Any]:
         "databases": _databases(report),
         "roles": report.roles,
         "connected": report.connected,
+        "mapping": report.mapping,
         "kept": report.kept,
         "removed": report.removed,
         "notes": report.notes,

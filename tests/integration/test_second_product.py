@@ -25,8 +25,10 @@ def product(name: str, ports: Ports) -> Iterator[Stack]:
     second = stack_named(name, ports)
     second.destroy()
     second.write_inventory("shop")
-    yield second
-    second.destroy()
+    try:
+        yield second
+    finally:
+        second.destroy()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -14,14 +15,19 @@ from typing import Any
 import pytest
 from backups import new_key, recipient_of
 from modules import run_module
+from psycopg2 import sql
 from restoring import Restorer, picture
 from servers import Server
-from timescale import Market, market, timescale_server
+from timescale import OWNER, Market, market, timescale_server
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
 
 # Those that the extension makes itself begin when it is made.
 JOBS = "SELECT to_jsonb(j) - CASE WHEN id < 1000 THEN 'initial_start' ELSE '' END FROM _timescaledb_config.bgw_job j ORDER BY id"
+INSIDE = """
+SELECT pg_get_userbyid(refobjid), classid::regclass::text, deptype::text, count(*) FROM pg_shdepend
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY 1, 2, 3 ORDER BY 2, 3, 4
+"""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,42 @@ def test_hypertables_aggregates_and_jobs_come_back_equal(server: Server, restore
     assert one.differences() == {}
     assert not one.converge()["changed"]
     server.query("DROP DATABASE market WITH (FORCE)")
+
+
+OTHER = 'prod\t"owner" \\'
+# A job as the licensed edition has them: on both editions its owner stands in a row.
+JOB = """
+INSERT INTO _timescaledb_config.bgw_job (id, application_name, schedule_interval, max_runtime, max_retries, retry_period, proc_schema, proc_name, owner,
+  scheduled, fixed_schedule, config) VALUES (4000, 'a\tb', '1 day', '0', 0, '1 day', 'pg_catalog', 'now', %s::regrole, false, true, '{"who": "market_owner"}')
+"""
+
+
+def test_jobs_and_aggregates_belong_to_the_roles_that_others_are_mapped_to(server: Server, restorer: Restorer) -> None:
+    one = market(server, "source")
+    one.converge()
+    one.fill(5000)
+    one.refresh()
+    one.query(JOB, OWNER)
+    with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(OTHER)))
+    name, before = backup(restorer), one.query(INSIDE)
+    assert f"has no role nobody, to which role_map gives what {OWNER} has" in restorer.refused(name, role_map={OWNER: "nobody"})
+    mapping = {"databases": ["source"], "database_map": {"source": "target"}, "role_map": {OWNER: OTHER}}
+    restorer.restored(name, **mapping)
+    other = Market(server, "target")
+    assert [(OTHER if role == OWNER else role, *rest) for role, *rest in before] == other.query(INSIDE)
+    assert other.query("SELECT id, pg_get_userbyid(owner), application_name, config FROM _timescaledb_config.bgw_job WHERE id = 4000") == [
+        (4000, OTHER, "a\tb", {"who": OWNER})
+    ]
+    assert other.query("SELECT count(*) FROM _timescaledb_config.bgw_job") == one.query("SELECT count(*) FROM _timescaledb_config.bgw_job")
+    assert other.differences() == {}
+    other.fill(500, days=3)
+    other.refresh()
+    assert other.differences() == {}
+    # The server's own schedule is in no set: the inventory makes it, for the database's name here.
+    assert [row for row in other.converge()["objects"] if row["kind"] != "job"] == []
+    server.query("DROP DATABASE source WITH (FORCE)")
+    server.query("DROP DATABASE target WITH (FORCE)")
 
 
 def test_a_set_says_of_which_edition_it_is_and_the_apache_one_refuses_the_licensed_one(server: Server, restorer: Restorer) -> None:

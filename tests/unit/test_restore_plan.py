@@ -86,6 +86,47 @@ def test_a_copy_keeps_clear_of_databases_that_are_there() -> None:
     assert "has a database of that name" in plans.problems(one, choice.items["a"], found(databases={"y": LIVE}))[0]
 
 
+def renamed(of: Manifest, names: dict[str, str], *asked: str, copy: str = "") -> tuple[list[str], list[str]]:
+    choice, problems = plans.choose(of, asked, copy, servers=list(of.servers), redis=["main"], renamed=names)
+    return [item.label for item in choice.all], problems + plans.renamed_problems(of, choice, names, copy)
+
+
+def test_databases_get_the_names_that_they_are_mapped_to() -> None:
+    both = manifest(a=server(database("x"), database("y")), b=server(database("x")))
+    assert renamed(both, {"a/x": "p_x", "y": "x"}) == (["a/p_x", "a/x", "b/x"], [])
+    assert renamed(both, {"a/x": "y", "y": "x"}) == (["a/y", "a/x", "b/x"], [])
+    assert renamed(both, {"a/x": "p_x", "y": "p_y"}, "y") == (["a/p_y"], [])
+
+
+@pytest.mark.parametrize(
+    ("names", "copy", "words"),
+    [
+        ({"x": "p_x"}, "", ["database_map names x, which is on a and b: write server/name"]),
+        ({"a/x": "y"}, "", ["x and y of the set would both be a/y"]),
+        ({"a/x": "p", "y": "p"}, "", ["x and y of the set would both be a/p"]),
+        ({"z": "p"}, "", ["database_map names z, and the set has no database of that name"]),
+        ({"y": "ä" * 32}, "", ["is 64 bytes long and would be cut"]),
+        ({"y": "postgres"}, "", ["which is the server's own"]),
+        ({"y": "_restore_1"}, "", ["which is the server's own"]),
+        ({"y": ""}, "", ["which is no name"]),
+        ({"y": "p"}, "copy", ["say one of them"]),
+    ],
+)
+def test_what_a_mapping_of_databases_must_be(names: dict[str, str], copy: str, words: list[str]) -> None:
+    both = manifest(a=server(database("x"), database("y")), b=server(database("x")))
+    _labels, problems = renamed(both, names, *(["y"] if copy else []), copy=copy)
+    assert len(problems) == len(words), problems
+    for word, text in zip(words, problems, strict=True):
+        assert word in text
+
+
+def test_a_mapped_database_takes_the_place_of_the_one_that_is_there() -> None:
+    one = server(database("x"))
+    choice, _problems = plans.choose(manifest(a=one), [], "", servers=["a"], redis=["main"], renamed={"x": "y"})
+    assert plans.problems(one, choice.items["a"], found(databases={"y": LIVE})) == []
+    assert "2 prepared" in plans.problems(one, choice.items["a"], found(databases={"y": dataclasses.replace(LIVE, prepared=2)}))[0]
+
+
 @pytest.mark.parametrize(
     ("of_set", "of_server", "words"),
     [
