@@ -58,6 +58,16 @@ def needed_bytes(expected: Mapping[tuple[str, str], int], *, encrypted: bool) ->
     return int((sum(expected.values()) + largest) * MARGIN) + FLOOR
 
 
+def unrestorable(manifest: Manifest) -> list[str]:
+    """Databases that no restore can make a copy of: pg_cron lets itself into one database of a server alone, by its name."""
+    return [
+        f"{server}/{database.name} has the extension pg_cron, and no restore can make a copy with it: let it be in the database postgres alone"
+        for server, data in manifest.servers.items()
+        for database in data.databases
+        if "pg_cron" in database.extensions
+    ]
+
+
 def _shares(last: Manifest) -> dict[tuple[str, str], float]:
     found = {}
     for name, server in last.servers.items():

@@ -68,7 +68,6 @@ class Found:
     version_num: int
     license: str | None
     library: bool
-    cron: str | None
     databases: Mapping[str, Present]
     extensions: Mapping[str, Sequence[str]]
     roles: frozenset[str]
@@ -234,8 +233,9 @@ def _extension_problems(server: Server, item: Item, found: Found) -> list[str]:
             texts.append(f"{item.label} needs the extension {name}, which the server's image has not: use an image that has it")
         elif name == _TIMESCALE:
             texts += _timescale_problems(server, item, found, version)
-        elif name == "pg_cron" and found.cron != item.target:
-            texts.append(f"{item.label} has the extension pg_cron, which can be in one database alone: drop it there and make a new set")
+        elif name == "pg_cron":
+            # A copy beside the live database has another name than cron.database_name, so that the extension cannot be made in it.
+            texts.append(f"{item.label} has the extension pg_cron, which no copy can have: let it be in the database postgres, and make a new set")
         elif version not in offered and _numbers(version) > _numbers(offered[0]):
             texts.append(f"{item.label} has {name} {version}, and the server's image has the older {offered[0]}: use an image with {version}")
     return texts

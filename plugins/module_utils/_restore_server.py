@@ -37,7 +37,7 @@ _SERVER = """
 SELECT current_setting('server_version_num')::int, current_setting('timescaledb.license', true),
   coalesce((pg_stat_file((SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR') || '/timescaledb-tsl-' ||
     (SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb') || '.so', true)).size IS NOT NULL, false),
-  current_setting('cron.database_name', true), current_setting('data_directory'), (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  current_setting('data_directory'), (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 """
 
 _EXTENSIONS = """
@@ -95,7 +95,7 @@ class Server:
         """What it has."""
         with self.control.cursor() as cursor:
             cursor.execute(_SERVER)
-            version, licence, library, cron, folder, superuser = cursor.fetchall()[0]
+            version, licence, library, folder, superuser = cursor.fetchall()[0]
             if not superuser:
                 raise ServerUnfit(f"{self.name}: {self.login['login_user']} is no superuser: log in as the administrator")
             cursor.execute(_DATABASES)
@@ -108,7 +108,7 @@ class Server:
         if licence is None and offered:
             licence = self._license(offered[0])
         superusers = frozenset(name for name, is_one in roles.items() if is_one)
-        return Found(version, licence, library, cron, databases, extensions, frozenset(roles), self._free(folder), superusers=superusers)
+        return Found(version, licence, library, databases, extensions, frozenset(roles), self._free(folder), superusers=superusers)
 
     def _license(self, version: str) -> str | None:
         """TimescaleDB's setting, where the configuration has none: only its own library knows the default."""

@@ -238,7 +238,7 @@ objects:
       type: str
       sample: create
 notices:
-  description: Databases that may hold data and are in no set, with the reason.
+  description: Databases that may hold data and are in no set, or that no restore can bring back, with the reason.
   returned: always
   type: list
   elements: str
@@ -344,7 +344,7 @@ def run(params: Mapping[str, Any], store: Store, *, check_mode: bool) -> dict[st
         survey = look(params, store, _last(store, params["stack"]))
         made = make(params, store, survey, params["id"] or _free_id(store))
         removed = prune(store, params["retention"], params["stack"])
-    return _result(made.id, _changes(made.id, _described(made), removed), store, _described(made), survey.warnings)
+    return _result(made.id, _changes(made.id, _described(made), removed), store, _described(made), survey.warnings + plans.unrestorable(made))
 
 
 def _planned(params: Mapping[str, Any], store: Store) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
+from ansible_collections.nexanest.database.plugins.module_utils import _backup_plan as plans
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import (
     Database,
     Encryption,
@@ -156,3 +157,10 @@ def test_a_file_listed_twice_or_without_a_checksum_is_refused() -> None:
 def test_an_id_that_is_no_folder_name_is_refused(identity: str) -> None:
     with pytest.raises(ManifestError, match="which is none"):
         manifests.read(resealed({**document(), "id": identity}))
+
+
+def test_a_database_that_no_restore_can_copy_is_told() -> None:
+    assert plans.unrestorable(MANIFEST) == []
+    database = dataclasses.replace(DATABASE, extensions={"pg_cron": "1.6"})
+    (text,) = plans.unrestorable(dataclasses.replace(MANIFEST, servers={"postgres": dataclasses.replace(SERVER, databases=[DATABASE, database])}))
+    assert "postgres/übung has the extension pg_cron" in text

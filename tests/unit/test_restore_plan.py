@@ -38,7 +38,6 @@ def found(**changed: Any) -> plans.Found:
         170002,
         None,
         library=False,
-        cron="postgres",
         databases={},
         extensions={"plpgsql": ["1.0"], "citext": ["1.6", "1.5"], "timescaledb": ["2.19.3"]},
         roles=frozenset(),
