@@ -152,6 +152,8 @@ class Restore:
         report.connected = self.parties.clients(plan.choice, plan.manifest)
         report.mapping = plan.mapping
         report.notes += plan.notes if plan.choice.items else []
+        if self.params.get("stack") not in (None, "", plan.manifest.stack):
+            report.notes.append(f"the set is of the stack {plan.manifest.stack}, and this is {self.params['stack']}")
 
     def _blocking(self, plan: Plan) -> list[str]:
         return [] if self.params["disconnect"] else self.parties.clients(plan.choice, plan.manifest)

@@ -166,6 +166,10 @@ options:
     description: Tables and indexes that are restored at a time.
     type: int
     default: 2
+  stack:
+    description: Name of the stack that is restored into. A set of another one is restored too, with a warning.
+    type: str
+    default: ""
   state_dir:
     description: Folder on the managed host for the journal and for what is known of restores that can be undone.
     type: path
@@ -386,6 +390,7 @@ ARGUMENTS: dict[str, Any] = {
     "redis": {"type": "list", "elements": "dict", "default": [], "options": REDIS_ARGUMENTS},
     "disconnect": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
+    "stack": {"type": "str", "default": ""},
     "state_dir": {"type": "path", "required": True},
     "lock_wait": {"type": "int", "default": 60},
     "progress_file": {"type": "path", "default": ""},

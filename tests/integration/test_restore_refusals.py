@@ -147,6 +147,12 @@ def test_options_that_cannot_be_are_refused(made: tuple[Shop, str], restorer: Re
     assert restorer.server.query(OIDS) == before
 
 
+def test_a_set_of_another_stack_is_restored_with_a_word(made: tuple[Shop, str], restorer: Restorer) -> None:
+    (note,) = restorer.run(set=made[1], stack="market", check=True)["notes"]
+    assert note == "the set is of the stack shop, and this is market"
+    assert restorer.run(set=made[1], stack="shop", check=True)["notes"] == []
+
+
 def test_a_wrong_key_is_told_once(made: tuple[Shop, str], restorer: Restorer, tmp_path: Path) -> None:
     other = new_key(tmp_path).read_text(encoding="utf-8")
     said = restorer.refused(made[1], identities=[other])
