@@ -93,6 +93,7 @@ def test_a_backup_is_copied_listed_fetched_and_seen_in_the_status(product: Produ
     assert product.store.entry(old.id).manifest == old
 
 
+@pytest.mark.long
 def test_a_copy_that_fails_fails_the_run_and_says_that_the_set_is_whole(product: Product) -> None:
     (product.folder / "secrets" / "offsite_secret_key").unlink()
     run = product.play("backup")
@@ -102,6 +103,7 @@ def test_a_copy_that_fails_fails_the_run_and_says_that_the_set_is_whole(product:
     assert "offsite_secret_key does not exist yet: put the secret key of the bucket into it" in run.stdout
 
 
+@pytest.mark.long
 def test_a_damaged_set_keeps_no_other_one_from_being_copied(product: Product) -> None:
     good, bad = (write_set(product.store, serial, stack=STACK) for serial in (1, 2))
     (product.store.folder / bad.id / "redis/redis.rdb").unlink()

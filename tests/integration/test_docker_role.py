@@ -188,6 +188,7 @@ def test_a_changed_container_is_made_anew(folder: Path) -> None:
     assert len(set(seen)) == len(changes) + 1
 
 
+@pytest.mark.long
 def test_more_memory_is_given_without_a_restart(folder: Path) -> None:
     before = identity(INNER["name"])
     run = play(folder, {**INNER, "memory_mb": 80})
@@ -220,6 +221,7 @@ def test_a_rebuilt_image_makes_the_container_anew(folder: Path) -> None:
         docker("rmi", tag)
 
 
+@pytest.mark.long
 def test_a_container_that_fails_at_every_start_is_given_up_with_its_log(folder: Path) -> None:
     run = play(folder, {**BASE, "name": f"{STACK}-d", "alias": "d", "command": ["sh", "-c", "echo no such luck; exit 3"], "healthy_wait": 60})
     docker("rm", "--force", f"{STACK}-d")
@@ -246,12 +248,14 @@ def test_a_volume_of_somebody_else_is_refused(folder: Path) -> None:
     assert f"the volume {volume} is there already and does not belong to the stack tfdock" in run.text
 
 
+@pytest.mark.long
 def test_a_port_that_others_could_reach_is_refused(folder: Path) -> None:
     run = play(folder, {**PUBLISHED, "ports": [f"0.0.0.0:{PORT}:6379"]})
     assert run.code != 0
     assert "must be published on a loopback address" in run.text
 
 
+@pytest.mark.long
 def test_a_missing_image_is_planned_in_check_mode_and_refused_outside(folder: Path) -> None:
     wanted = {**BASE, "name": f"{STACK}-f", "alias": "f", "image": "nexanest-database/nothing:1"}
     planned = play(folder, wanted, check=True)

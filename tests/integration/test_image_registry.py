@@ -21,6 +21,9 @@ from servers import postgres_image, postgres_server
 from stack import docker
 from test_verbs import free_port
 
+# Minutes of apt-get; make test-long.
+pytestmark = pytest.mark.long
+
 LAYER = (ROOT / "roles" / "images" / "files" / "postgres-layered" / "Dockerfile").read_text(encoding="utf-8")
 OFFICIAL = """
 FROM {built}

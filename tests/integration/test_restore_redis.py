@@ -168,6 +168,7 @@ def test_the_way_of_every_guide_starts_empty_and_this_one_does_not(appending: Re
     assert appending.client("boss").keys() == ["precious"]
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_keys_while_a_client_writes(appending: RedisServer, tmp_path: Path) -> None:
     with appending.client("boss").pipeline(transaction=False) as pipeline:
         for number in range(100_000):
@@ -227,6 +228,7 @@ def test_an_empty_dump_is_a_restore_too(appending: RedisServer, tmp_path: Path) 
     assert appending.client("boss").dbsize() == 0
 
 
+@pytest.mark.long
 def test_two_instances_do_not_meet(tmp_path: Path) -> None:
     with redis_server(tmp_path / "one", configuration=KINDS["append-only"]) as one, redis_server(tmp_path / "two", configuration=KINDS["snapshots"]) as two:
         one.client("boss").set("of", "one")

@@ -13,6 +13,9 @@ from clients import query
 from containers import docker, started
 from stack import Ports, Run, Stack, stack_named
 
+# A stack more to deploy; make test-long.
+pytestmark = pytest.mark.long
+
 SHOP = Ports(postgres=17432, timescaledb=17433, redis=17379, sessions=17380, pgadmin=17050)
 PLANNED = Ports(postgres=19432, timescaledb=19433, redis=19379, sessions=19380, pgadmin=19050)
 # What a run makes inside the servers. Settings and users of Redis are planned too, but a first start brings them by its files.
@@ -40,8 +43,6 @@ def shop(stack: Stack) -> Iterator[Stack]:
         yield second
 
 
-# In CI the same is seen on a bare host: molecule/bare_host.
-@pytest.mark.long
 def test_the_plan_from_nothing_is_what_the_run_did() -> None:
     with product("plantest", PLANNED) as second:
         planned = second.playbook("site", check=True).checked()
@@ -67,7 +68,6 @@ def test_the_second_product_runs_with_its_own_data(stack: Stack, shop: Stack) ->
     assert shop.secret("POSTGRES_PASSWORD") != stack.secret("POSTGRES_PASSWORD")
 
 
-@pytest.mark.long
 def test_a_second_run_of_the_second_product_changes_nothing(shop: Stack) -> None:
     assert shop.playbook("site").checked().changed == []
 
