@@ -32,14 +32,13 @@ def look(options: Mapping[str, Any], stack: str, now: datetime) -> Facts:
         entries = Store(Path(options["dir"])).entries()
     except OSError as error:
         return Facts(schedule=schedule, journal=journal, trouble=f"{options['dir']}: {error.strerror}")
-    whole = [(entry.id, entry.manifest) for entry in entries if entry.manifest and entry.manifest.stack == stack]
+    whole = [(entry, entry.manifest) for entry in entries if entry.manifest and entry.manifest.stack == stack]
     unreadable = {entry.id: entry.problem for entry in entries if not entry.manifest and entry.folder.is_dir()}
     if not whole:
         return Facts(unreadable=unreadable, schedule=schedule, journal=journal)
     newest, manifest = whole[-1]
-    ours = [entry for entry in entries if entry.manifest and entry.manifest.stack == stack]
-    offsite = _offsite(options["offsite"], ours, manifest) if options["offsite"] else None
-    return Facts(len(whole), newest, age(manifest, now), manifest.bytes, unreadable, schedule, journal, offsite=offsite)
+    offsite = _offsite(options["offsite"], [entry for entry, _manifest in whole], manifest) if options["offsite"] else None
+    return Facts(len(whole), newest.id, age(manifest, now), manifest.bytes, unreadable, schedule, journal, offsite=offsite)
 
 
 def _offsite(options: Mapping[str, Any], entries: Sequence[Entry], newest: Manifest) -> Offsite:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._user_tokens import COLUMNS, UNLOGGED
+from ansible_collections.nexanest.database.plugins.module_utils._transaction import unlogged
+from ansible_collections.nexanest.database.plugins.module_utils._user_tokens import COLUMNS
 from ansible_collections.nexanest.database.plugins.module_utils._user_tokens_server import SESSION
 
 if TYPE_CHECKING:
@@ -33,13 +34,10 @@ def put(session: psycopg2.extensions.connection, keys: Keys) -> None:
     with session.cursor() as cursor:
         if not _are_ours(cursor):
             return
-        cursor.execute("BEGIN")
-        for statement in UNLOGGED:
-            cursor.execute(statement)
-        cursor.execute("DELETE FROM session.keys")
-        for row in keys:
-            cursor.execute("INSERT INTO session.keys (key_id, secret, inner_pad, outer_pad) VALUES (%s, %s, %s, %s)", row)
-        cursor.execute("COMMIT")
+        with unlogged(cursor):
+            cursor.execute("DELETE FROM session.keys")
+            for row in keys:
+                cursor.execute("INSERT INTO session.keys (key_id, secret, inner_pad, outer_pad) VALUES (%s, %s, %s, %s)", row)
 
 
 def _are_ours(cursor: Any) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._restore_settings import assign
+from ansible_collections.nexanest.database.plugins.module_utils._transaction import unlogged
 
 try:
     import psycopg2
@@ -16,15 +17,6 @@ try:
 except ImportError:  # _connection.connect() says so
     pass
 
-# A statement with a verifier in it is written nowhere, whatever the server logs otherwise.
-UNLOGGED = (
-    "SET LOCAL log_statement = 'none'",
-    "SET LOCAL log_min_duration_statement = -1",
-    "SET LOCAL log_min_duration_sample = -1",
-    "SET LOCAL log_transaction_sample_rate = 0",
-    "SET LOCAL log_min_error_statement = 'panic'",
-    "SET LOCAL pgaudit.log = 'none'",
-)
 _ATTRIBUTES = ("superuser", "inherit", "createrole", "createdb", "login", "replication", "bypassrls")
 
 
@@ -32,16 +24,8 @@ def create(cursor: Any, description: Mapping[str, Any], names: Sequence[str]) ->
     """Make the roles, as they were when the set was made, in one transaction of an autocommit session."""
     if not names:
         return
-    cursor.execute("BEGIN")
-    try:
-        for statement in UNLOGGED:
-            cursor.execute(statement)
+    with unlogged(cursor):
         _create_all(cursor, description, set(names))
-        cursor.execute("COMMIT")
-    except BaseException:
-        if not cursor.connection.closed:
-            cursor.execute("ROLLBACK")
-        raise
 
 
 def _create_all(cursor: Any, description: Mapping[str, Any], names: set[str]) -> None:

@@ -20,6 +20,7 @@ from ansible_collections.nexanest.database.plugins.module_utils import _restore_
 from ansible_collections.nexanest.database.plugins.module_utils._connection import ServerUnreachable
 from ansible_collections.nexanest.database.plugins.module_utils._restore_ledger import Row
 from ansible_collections.nexanest.database.plugins.module_utils._restore_server import Server
+from ansible_collections.nexanest.database.plugins.module_utils._transaction import transaction
 
 try:
     import psycopg2.errors
@@ -95,7 +96,7 @@ def reopen(server: Server, rows: Sequence[Row]) -> None:
     """Take a swap back that did not come to its end: whatever has the name in use takes connections, and its jobs go on."""
     server.alive()
     opened = []
-    with server.control.cursor() as cursor, _transaction(cursor):
+    with server.control.cursor() as cursor, transaction(cursor):
         for row in ledger.rows(server.control):
             if row.closed and (row.restore, row.number) in {(one.restore, one.number) for one in rows}:
                 if _oid(cursor, row.name) is not None:
@@ -133,12 +134,12 @@ def _shut(server: Server, moves: Sequence[Move]) -> None:
     control = server.control
     with control.cursor() as cursor:
         names = ledger.names(cursor, oids)
-        with _transaction(cursor):  # before its workers are ended, so that whoever takes the swap back wakes them again
+        with transaction(cursor):  # before its workers are ended, so that whoever takes the swap back wakes them again
             for move in moves:
                 ledger.change(cursor, move.row, closed=move.row.closed or (move.inner is not None and _connectable(cursor, move.inner[0])))
         for name in names.values():
             _quiet(server, name)
-        with _transaction(cursor):
+        with transaction(cursor):
             for name in sorted(names.values()):
                 cursor.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
 
@@ -155,7 +156,7 @@ def _exchanged(server: Server, moves: Sequence[Move], state: str, *, disconnect:
         if inside:
             return False
         try:
-            with _transaction(cursor):
+            with transaction(cursor):
                 for move in moves:
                     _move(cursor, move, state)
         except psycopg2.errors.ObjectInUse:
@@ -210,18 +211,4 @@ def _connectable(cursor: Any, oid: int) -> bool:
     return bool(found and found[0][0])
 
 
-@contextlib.contextmanager
-def _transaction(cursor: Any) -> Any:
-    """On an autocommit session: all of it or nothing."""
-    cursor.execute("BEGIN")
-    try:
-        yield
-        cursor.execute("COMMIT")
-    except BaseException:
-        if not cursor.connection.closed:
-            cursor.execute("ROLLBACK")
-        raise
-
-
 oid = _oid
-transaction = _transaction

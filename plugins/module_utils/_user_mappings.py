@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._restore_roles import UNLOGGED
-from ansible_collections.nexanest.database.plugins.module_utils._restore_swap import transaction
+from ansible_collections.nexanest.database.plugins.module_utils._transaction import unlogged
 
 try:
     from psycopg2 import sql
@@ -39,9 +38,7 @@ def renamed(rows: Iterable[Row], role: Callable[[str], str]) -> list[Row]:
 
 def write(cursor: Any, rows: Iterable[Row]) -> None:
     """Give mappings the options that they lack; the session is autocommit."""
-    with transaction(cursor):
-        for statement in UNLOGGED:
-            cursor.execute(statement)
+    with unlogged(cursor):
         there = {name: properties["options"] for _kind, name, properties in read(cursor)}
         for _kind, name, properties in rows:
             pairs = [text.partition("=") for text in properties["options"] if text not in there.get(name, ())]

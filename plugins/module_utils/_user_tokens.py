@@ -14,6 +14,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._databases_model
 from ansible_collections.nexanest.database.plugins.module_utils._databases_rights import Rights, Subject, converge, shown, shown_wanted
 from ansible_collections.nexanest.database.plugins.module_utils._databases_sql import Keyword, Secret, Statement, name, statement, value
 from ansible_collections.nexanest.database.plugins.module_utils._databases_steps import Phase, Step, Work, step
+from ansible_collections.nexanest.database.plugins.module_utils._transaction import UNLOGGED
 from ansible_collections.nexanest.database.plugins.module_utils._user_tokens_sql import (
     SCHEMA,
     SEARCH_PATH,
@@ -36,15 +37,6 @@ _TABLE = """CREATE TABLE {} (
 _PUT = (
     "INSERT INTO {} (key_id, secret, inner_pad, outer_pad) VALUES ({}, {}, {}, {})"
     " ON CONFLICT (key_id) DO UPDATE SET secret = excluded.secret, inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad"
-)
-# A statement with a key in it is written nowhere, whatever the server logs otherwise.
-UNLOGGED = (
-    "SET LOCAL log_statement = 'none'",
-    "SET LOCAL log_min_duration_statement = -1",
-    "SET LOCAL log_min_duration_sample = -1",
-    "SET LOCAL log_transaction_sample_rate = 0",
-    "SET LOCAL log_min_error_statement = 'panic'",
-    "SET LOCAL pgaudit.log = 'none'",
 )
 
 
