@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MANAGE = STACK='$(STACK)' ./scripts/db-manage.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-backup db-backups db-offsite db-schedule db-restore db-destroy
+.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-backup db-backups db-offsite db-schedule db-base-backup db-restore-point db-pitr db-restore db-destroy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-22s %s\n", $$1, $$2 }'
@@ -51,6 +51,15 @@ db-backups: ## the backup sets (VERIFY=1: every byte is read again; ID=… one a
 
 db-offsite: ## copy the backup sets into the bucket that backup_offsite names (FETCH=<id> brings one back)
 	@$(MANAGE) offsite $(FETCH) $(ARGS)
+
+db-base-backup: ## take a base backup of each server that is archived continuously (TYPE=full, diff, incr)
+	@$(MANAGE) base-backup $(or $(TYPE),incr) $(ARGS)
+
+db-restore-point: ## name this moment before a risky change, to come back to it (NAME=before-clean-up)
+	@$(MANAGE) restore-point '$(NAME)' $(ARGS)
+
+db-pitr: ## recover to a moment beside the live server (TIME='2025-05-31 12:34:55+00'; without it the latest), STATE=promoted, undone or cleaned
+	@$(MANAGE) pitr $(if $(STATE),-e state=$(STATE),$(if $(TIME),'$(TIME)')) $(ARGS)
 
 db-restore: ## bring a set back (SET=<id or path>; ARGS="-e databases=auth", "-e @mapping.yml", "--check --diff"; STATE=undone or cleaned)
 	@$(MANAGE) restore $(if $(STATE),-e state=$(STATE),'$(SET)') $(ARGS)

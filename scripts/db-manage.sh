@@ -24,6 +24,9 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   backups [--verify] [--json] [ID]      list the sets; read every byte of them again
   backups --offsite [--json]            list the sets in the bucket
   offsite [ID]                          copy the sets into the bucket that the inventory names; with an id, bring that one back
+  base-backup [full|diff|incr]          base backup of each server that is archived continuously (incr: what changed since the last one)
+  restore-point NAME                    name this moment, to come back to it
+  pitr [time|latest|-e …]               recover to a moment beside the live server; then -e state=promoted, undone or cleaned (playbooks/pitr.yml)
   restore SET [-e databases=auth]       bring a set back (its id, or the path of its folder); more in playbooks/restore.yml
   restore -e state=undone|cleaned       put back what a restore replaced, or remove it
   destroy                               remove the stack with all data; CONFIRM=<stack's name> must be set
@@ -139,6 +142,40 @@ restore() { # restore [<id or path>] [options]
     play playbooks/restore.yml ${set:+-e "{\"backup\": \"$set\"}"} "$@"
 }
 
+base-backup() {
+    local kind=incr
+    case "${1:-}" in
+    full | diff | incr)
+        kind=$1
+        shift
+        ;;
+    '' | -*) ;;
+    *) die "'$1' is none of full, diff and incr" ;;
+    esac
+    play playbooks/base_backup.yml -e "{\"wal_archive_backup_type\": \"$kind\"}" "$@"
+}
+
+restore-point() {
+    local name=${1:-}
+    [[ "$name" =~ ^[^\"\\]+$ ]] || die "which name? scripts/db-manage.sh restore-point before-clean-up"
+    shift
+    play playbooks/restore_point.yml -e "{\"wal_archive_restore_point\": \"$name\"}" "$@"
+}
+
+pitr() { # pitr [<time>|latest] [options]
+    local time=''
+    case "${1:-}" in
+    '' | -*) ;;
+    latest) shift ;;
+    *)
+        time=$1
+        shift
+        [[ "$time" =~ ^[0-9T:.+Z\ -]+$ ]] || die "'$time' is no time: write it like '2025-05-31 12:34:55+00'"
+        ;;
+    esac
+    play playbooks/pitr.yml ${time:+-e "{\"time\": \"$time\"}"} "$@"
+}
+
 schedule() {
     local state=${1:-present}
     [[ "$state" =~ ^(present|absent)$ ]] || die "'$state' is neither present nor absent"
@@ -155,7 +192,7 @@ main() {
     local verb=${1:-}
     [ $# -eq 0 ] || shift
     case "$verb" in
-    start | stop | restart | status | access | logs | connect | credentials | seed | backup | backups | offsite | restore | schedule | destroy) ;;
+    start | stop | restart | status | access | logs | connect | credentials | seed | backup | backups | offsite | base-backup | restore-point | pitr | restore | schedule | destroy) ;;
     '' | help | -h | --help)
         usage
         return

@@ -71,8 +71,8 @@ def neighbour(container: str) -> Neighbour:
 class Bulk:
     """Runs tools beside one server.
 
-    beside: the server; None runs without a network. image: of the tool. folder: what is mounted at /work, keys: what is mounted (read-only) at /keys.
-    mark: value of the label by which the containers of a killed run are found.
+    beside: the server; None runs without a network. image: of the tool. folder: what is mounted at `target`, keys: what is mounted (read-only) at /keys.
+    mounts: more of them, as docker's option --mount takes them. mark: value of the label by which the containers of a killed run are found.
     """
 
     image: str
@@ -83,6 +83,8 @@ class Bulk:
     read_only: bool = False
     memory_mb: int = 1024
     environment: dict[str, str] = field(default_factory=dict)
+    target: str = WORK
+    mounts: tuple[str, ...] = ()
 
     def run(
         self,
@@ -124,7 +126,8 @@ class Bulk:
             *("--label", f"{LABEL}={self.mark}", "--network", self.beside.network if self.beside else "none"),
             *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "100", "--memory", f"{self.memory_mb}m"),
             *("--user", f"{owner.st_uid}:{owner.st_gid}", "--tmpfs", f"{_SCRATCH}:mode=1777,size=64m"),
-            *("--mount", f"type=bind,source={self.folder},target={WORK}{',readonly' if self.read_only else ''}"),
+            *("--mount", f"type=bind,source={self.folder},target={self.target}{',readonly' if self.read_only else ''}"),
+            *(part for mount in self.mounts for part in ("--mount", mount)),
             *(("--mount", f"type=bind,source={self.keys},target={KEYS},readonly") if self.keys else ()),
             *(part for key, value in variables.items() for part in ("--env", f"{key}={value}")),
             *("--entrypoint", argv[0], self.image, *argv[1:]),

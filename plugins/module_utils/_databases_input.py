@@ -55,13 +55,13 @@ def desired(params: Mapping[str, Any]) -> Desired:
     databases = tuple(_database(name, item) for name, state, item in entries if state == "present")
     dropped = [_database(name, item) for name, state, item in entries if state == "absent"]
     roles = _roles(databases, entries)
-    backup = _backup(params.get("backup_role"))
-    _refuse_twins([*roles, *([backup.name] if backup else [])], "a service and backup_role both want the role")
+    backup, replication = _backup(params.get("backup_role")), _replication(params.get("replication_role"))
+    own = [role for role in (backup, replication) if role is not None]
+    _refuse_twins([*roles, *(role.name for role in own)], "a service, backup_role or replication_role both want the role")
     dropped_roles = [name for database in dropped for name in map(database.role, (*KINDS, DEFINER)) if name not in roles]
     passwords = checks.keys(params.get("passwords") or {}, {*roles, *dropped_roles}, "passwords")
     roles = {name: _with_password(role, passwords) for name, role in roles.items()}
-    if backup is not None:
-        roles[backup.name] = backup
+    roles |= {role.name: role for role in own}
     if params["login_user"] in {*roles, *dropped_roles}:
         raise InputError(f"the role {params['login_user']!r} is login_user, the administrator: name the service otherwise")
     return Desired(
@@ -213,6 +213,14 @@ def _backup(data: Any) -> DesiredRole | None:
     name = _role_name(data["name"], "backup_role: the role")
     # lo_compat_privileges: pg_read_all_data does not cover large objects.
     return DesiredRole(name, login=True, bypassrls=True, password=_password(data["password"], name), settings={"lo_compat_privileges": "on"})
+
+
+def _replication(data: Any) -> DesiredRole | None:
+    """It streams the write-ahead log, which holds everything that is written, and can connect to no database."""
+    if data is None:
+        return None
+    name = _role_name(data["name"], "replication_role: the role")
+    return DesiredRole(name, login=True, replication=True, password=_password(data["password"], name))
 
 
 def _memberships(databases: Iterable[DesiredDatabase], backup: DesiredRole | None) -> tuple[DesiredMembership, ...]:

@@ -29,12 +29,13 @@ class DesiredExtension:
 
 @dataclass(frozen=True)
 class DesiredRole:
-    """A role of a service, or the backup role. password: None for one that cannot log in by password."""
+    """A role of a service, of the backups or of replication. password: None for one that cannot log in by password."""
 
     name: str
     login: bool
     conn_limit: int = -1
     bypassrls: bool = False
+    replication: bool = False
     password: str | None = field(default=None, repr=False)
     settings: Settings = field(default_factory=dict)
 

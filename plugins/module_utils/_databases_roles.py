@@ -130,6 +130,7 @@ def _wanted_properties(role: DesiredRole, actual: Role | None = None) -> dict[st
         "inherit": True,
         "login": role.login,
         "bypassrls": role.bypassrls,
+        "replication": role.replication,
         "conn_limit": role.conn_limit,
         "expires": False,
         "password": _shown_password(role, actual),

@@ -67,6 +67,15 @@ class Docker:
         """Run a throw-away container without network and wait for its end."""
         return self._run(["run", "--rm", "--interactive", "--network", "none", *options, image, *argv], stdin=stdin)
 
+    def launch(self, image: str, argv: Sequence[str], *, options: Sequence[str]) -> None:
+        """Begin a container that stays."""
+        self._checked(["run", "--detach", *options, image, *argv])
+
+    def logs(self, container: str, lines: int = 200) -> str:
+        """The end of what a container said, on both its outputs."""
+        output = self._run(["logs", "--tail", str(lines), container])
+        return output.stdout + output.stderr
+
     def stop(self, container: str) -> None:
         """Ask a container to end, and wait as long as it was configured to take."""
         self._checked(["stop", container])

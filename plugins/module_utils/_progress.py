@@ -40,6 +40,14 @@ class Progress:
             if time.monotonic() - self._said >= INTERVAL:
                 self._write(label, self._running[label][0], since)
 
+    def share(self, label: str, percent: int) -> None:
+        """`label` is done so far; said now and then."""
+        with self._lock:
+            since = self._running.get(label, ("", time.monotonic()))[1]
+            self._running[label] = (f"{percent} %", since)
+            if time.monotonic() - self._said >= INTERVAL:
+                self._write(label, self._running[label][0], since)
+
     def end(self, label: str, what: str) -> None:
         with self._lock:
             since = self._running.pop(label, ("", time.monotonic()))[1]

@@ -179,10 +179,21 @@ def overall(services: Sequence[Mapping[str, Any]], host: Sequence[Problem]) -> s
     return RED if RED in levels else YELLOW if YELLOW in levels else GREEN
 
 
-def status(services: Sequence[Mapping[str, Any]], host: Sequence[Problem], backups: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The whole as data. backups: None where nobody asked for them."""
-    worst = overall([*services, *([backups] if backups else [])], host)
-    return {"overall": worst, "services": list(services), "backups": backups, "host": {"problems": [_as_dict(problem) for problem in host]}}
+def status(
+    services: Sequence[Mapping[str, Any]],
+    host: Sequence[Problem],
+    backups: Mapping[str, Any] | None = None,
+    archives: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The whole as data. backups: None where nobody asked for them; archives: continuous backups, by server."""
+    worst = overall([*services, *([backups] if backups else []), *archives], host)
+    return {
+        "overall": worst,
+        "services": list(services),
+        "backups": backups,
+        "archives": list(archives),
+        "host": {"problems": [_as_dict(problem) for problem in host]},
+    }
 
 
 def _as_dict(problem: Problem) -> dict[str, str]:

@@ -18,9 +18,11 @@ def report(status: Mapping[str, Any]) -> str:
     lines = table([HEADINGS, *(_row(service) for service in status["services"])])
     problems = [(service["service"], problem) for service in status["services"] for problem in service["problems"]]
     problems += [("backups", problem) for problem in (backups or {}).get("problems", [])]
+    problems += [(f"archive of {archive['name']}", problem) for archive in status.get("archives", []) for problem in archive["problems"]]
     problems += [("host", problem) for problem in status["host"]["problems"]]
     told = [f"{problem['level']}: {name}: {problem['what']}\n    -> {problem['remedy']}" for name, problem in problems]
-    lines += ["", *([_backups(backups), ""] if backups else []), *(told or ["all is well"])]
+    kept = [*([_backups(backups)] if backups else []), *(_archive(archive) for archive in status.get("archives", []))]
+    lines += ["", *([*kept, ""] if kept else []), *(told or ["all is well"])]
     return "\n".join(lines)
 
 
@@ -34,6 +36,17 @@ def _backups(backups: Mapping[str, Any]) -> str:
     copied = backups.get("copied")
     offsite = "" if copied is None else f", off-site up to {copied}" if copied else ", none off-site"
     return f"backups: the last one {old} ({backups['newest']}, {size(backups['size'])}), {count}, {clock}{offsite}"
+
+
+def _archive(archive: Mapping[str, Any]) -> str:
+    """One line about a continuous backup: what a recovery could reach, and how it is kept."""
+    if archive["last_backup_age"] is None:
+        return f"archive of {archive['name']}: no base backup"
+    newest = archive["newest_age"]
+    until = "an unknown moment" if newest is None else f"{duration(round(newest))} ago" if newest >= 1 else "now"
+    how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
+    backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
+    return f"archive of {archive['name']}: recoverable from {duration(archive['oldest_age'])} ago until {until} ({how}); {backup}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -79,6 +79,20 @@ options:
         description: Its password.
         type: str
         required: true
+  replication_role:
+    description:
+      - A role that streams the write-ahead log and can connect to no database.
+      - The log holds everything that is written, so guard it like the administrator.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the role.
+        type: str
+        required: true
+      password:
+        description: Its password.
+        type: str
+        required: true
   confirm_drop:
     description: Names of databases that may be dropped.
     type: list
@@ -187,12 +201,13 @@ from ansible_collections.nexanest.database.plugins.module_utils._databases_reade
 
 ATTEMPTS = 10  # reading and planning again copes with what someone else changes meanwhile, object by object
 
-BACKUP_ROLE_ARGUMENTS = {"name": {"type": "str", "required": True}, "password": {"type": "str", "required": True, "no_log": True}}
+LOGIN_ROLE_ARGUMENTS = {"name": {"type": "str", "required": True}, "password": {"type": "str", "required": True, "no_log": True}}
 ARGUMENTS = {
     **LOGIN_ARGUMENTS,
     "databases": {"type": "list", "elements": "dict", "required": True},
     "passwords": {"type": "dict", "default": {}, "no_log": True},
-    "backup_role": {"type": "dict", "options": BACKUP_ROLE_ARGUMENTS},
+    "backup_role": {"type": "dict", "options": LOGIN_ROLE_ARGUMENTS},
+    "replication_role": {"type": "dict", "options": LOGIN_ROLE_ARGUMENTS},
     "confirm_drop": {"type": "list", "elements": "str", "default": []},
     "assume_empty": {"type": "bool", "default": False},
 }

@@ -97,6 +97,28 @@ options:
             description: What the keys begin with.
             type: str
             default: ""
+  archives:
+    description: The servers among O(services) with a continuous backup, and where that is.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      service:
+        description: Name of the server in O(services).
+        type: str
+        required: true
+      archive_dir:
+        description: Folder that holds the archives of this server.
+        type: path
+        required: true
+      config_dir:
+        description: Folder with pgBackRest's configuration of this server.
+        type: path
+        required: true
+      max_age:
+        description: How old the newest base backup may be (s, m, h, d).
+        type: str
+        default: 8d
 requirements:
   - psycopg2 and redis on the managed host; without them, less is reported
 attributes:
@@ -143,6 +165,11 @@ EXAMPLES = r"""
       state_dir: /srv/nexanest/state
       schedule: {since: "2025-05-01T09:00:00+00:00", succeeded: "2025-05-31T03:15:40+00:00", failure: null}
       offsite: {endpoint_url: "https://s3.example.org", bucket: nexanest-backups, prefix: production}
+    archives:
+      - service: postgres
+        archive_dir: /srv/nexanest/archive/postgres
+        config_dir: /etc/nexanest-database/nexanest/postgres/archive
+        max_age: 8d
 """
 
 RETURN = r"""
@@ -177,6 +204,23 @@ status:
       scheduled: true
       copied: "20250531_031500"
       problems: []
+    archives:
+      - name: timescaledb
+        backups: 3
+        last_backup: 20250531-020000F
+        last_backup_age: 36000
+        last_full_age: 36000
+        oldest_age: 640000
+        newest_age: 0.2
+        archived_wal: 0000000100000000000000A3
+        archived_age: 41.5
+        streaming: true
+        lag_bytes: 0
+        lag_seconds: 0.2
+        synchronous: false
+        aside: []
+        recovery: {phase: "", target: ""}
+        problems: []
     host:
       problems: []
 report:
@@ -193,6 +237,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nexanest.database.plugins.module_utils import _archive_status as archive_status
+from ansible_collections.nexanest.database.plugins.module_utils._archive_look import look as look_at_archive
 from ansible_collections.nexanest.database.plugins.module_utils._backup_look import look
 from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import PlanError, age_limit
 from ansible_collections.nexanest.database.plugins.module_utils._backup_status import described, problems
@@ -230,6 +276,14 @@ BACKUPS: dict[str, dict[str, Any]] = {
 }
 
 
+ARCHIVES: dict[str, dict[str, Any]] = {
+    "service": {"type": "str", "required": True},
+    "archive_dir": {"type": "path", "required": True},
+    "config_dir": {"type": "path", "required": True},
+    "max_age": {"type": "str", "default": "8d"},
+}
+
+
 def read(engine: Engine, params: dict[str, Any], judge: Judge) -> dict[str, Any]:
     """The status of all services, asked side by side, and of the backups."""
     services = params["services"]
@@ -237,7 +291,19 @@ def read(engine: Engine, params: dict[str, Any], judge: Judge) -> dict[str, Any]
     with ThreadPoolExecutor(max_workers=len(services) or 1) as pool:
         facts = list(pool.map(probe.service, services))
     judged = [judge.service(service, found) for service, found in zip(services, facts, strict=True)]
-    return status(judged, disk(engine, judge), backups(params["backups"], params["stack"], judge) if params["backups"] else None)
+    found = backups(params["backups"], params["stack"], judge) if params["backups"] else None
+    return status(judged, disk(engine, judge), found, [archive(options, services, judge) for options in params["archives"]])
+
+
+def archive(options: dict[str, Any], services: list[dict[str, Any]], judge: Judge) -> dict[str, Any]:
+    """The continuous backup of one of the services, judged."""
+    service = next((one for one in services if one["service"] == options["service"]), None)
+    if service is None:
+        raise EngineError(f"archives names the service {options['service']}, which services does not have")
+    login = {"login_host": service["host"], "login_port": service["port"], "login_user": service["login_user"], "login_password": service["login_password"]}
+    facts = look_at_archive({**options, **login, "name": service["service"], "container": service["container"], "login_db": "postgres", "connect_timeout": 5})
+    max_age = int(age_limit(options["max_age"]).total_seconds())
+    return archive_status.described(facts, archive_status.problems(facts, max_age, judge.verb))
 
 
 def backups(options: dict[str, Any], stack: str, judge: Judge) -> dict[str, Any]:
@@ -263,6 +329,7 @@ def main() -> None:
             "stack": {"type": "str", "default": "nexanest"},
             "services": {"type": "list", "elements": "dict", "required": True, "options": SERVICE},
             "backups": {"type": "dict", "options": BACKUPS},
+            "archives": {"type": "list", "elements": "dict", "default": [], "options": ARCHIVES},
         },
         supports_check_mode=True,
     )

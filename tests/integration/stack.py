@@ -118,6 +118,7 @@ class Stack:
             "stack_env_file": str(self.env_file),
             "stack_secrets_dir": str(self.secrets_dir),
             "backup_dir": str(self.folder / "backups"),
+            "stack_archive_dir": str(self.folder / "archive"),
             "postgres_port": self.ports.postgres,
             "timescaledb_port": self.ports.timescaledb,
             "redis_port": self.ports.redis,

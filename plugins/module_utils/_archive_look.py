@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask a server, its companion and its repository how the continuous backup is; changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts
+from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable, connect
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, cluster_of
+
+# The name of the companion's slot, and of the companion in pg_stat_replication.
+COMPANION = "companion"
+
+_SERVER = """
+SELECT pg_catalog.current_setting('archive_mode') <> 'off' AS archiving,
+       a.last_archived_wal AS archived_wal, extract(epoch FROM now() - a.last_archived_time)::float AS archived_age,
+       a.last_failed_wal AS failed_wal, extract(epoch FROM now() - a.last_failed_time)::float AS failed_age,
+       r.state IS NOT NULL AND r.state = 'streaming' AS streaming,
+       pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), r.flush_lsn)::bigint AS lag_bytes,
+       extract(epoch FROM r.flush_lag)::float AS lag_seconds,
+       s.wal_status AS slot, s.safe_wal_size AS safe_bytes,
+       (SELECT setting::bigint * 1048576 FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_bytes,
+       pg_catalog.current_setting('synchronous_standby_names') <> '' AS synchronous,
+       (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_id
+FROM pg_catalog.pg_stat_archiver AS a
+LEFT JOIN pg_catalog.pg_stat_replication AS r ON r.application_name = %(companion)s
+LEFT JOIN pg_catalog.pg_replication_slots AS s ON s.slot_name = %(companion)s
+"""
+
+
+def look(params: Mapping[str, Any]) -> Facts:
+    """Everything about the archive of one server; what cannot be asked is in `trouble`."""
+    try:
+        cluster = cluster_of(params)
+    except ArchiveError as error:
+        return Facts(params["name"], trouble=str(error))
+    asked, trouble = _ask(params)
+    info, unread = _info(cluster)
+    return Facts(
+        name=cluster.name,
+        trouble=unread,
+        silent=trouble,
+        now=datetime.now(tz=UTC).timestamp(),
+        backups=tuple((backup.label, backup.type, backup.stop) for backup in info.backups if not backup.damaged),
+        repository_of=info.system_id,
+        aside=tuple(cluster.others),
+        recovery=_recovery(cluster),
+        **asked,
+    )
+
+
+def _ask(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    try:
+        with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
+            cursor.execute(_SERVER, {"companion": COMPANION})
+            names = [column.name for column in cursor.description or ()]
+            return dict(zip(names, cursor.fetchone() or (), strict=False)), ""
+    except (ServerUnreachable, STATEMENT_ERROR) as error:
+        return {}, " ".join(str(error).split())
+
+
+def _info(cluster: Cluster) -> tuple[Info, str]:
+    if not cluster.repository.is_dir():
+        return Info(), f"{cluster.repository} is missing (is its disk mounted?)"
+    try:
+        return Repository(cluster).info(), ""
+    except RepositoryError as error:
+        return Info(), str(error)
+
+
+def _recovery(cluster: Cluster) -> tuple[str, str]:
+    try:
+        entry = Journal(cluster.config).read()
+    except JournalError as error:
+        return "unreadable", str(error)
+    return (entry.phase, entry.target) if entry else ("", "")

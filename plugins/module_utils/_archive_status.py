@@ -1,0 +1,149 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the continuous backup of a server is, and what to do about what is wrong: from facts to a judgement, without asking anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils._stack_info import YELLOW, Problem
+from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration
+
+# The slot's log is this full (of what the server keeps for it) when the status warns.
+SLOT_WARNING = 0.75
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found out; ages in seconds, None where it is not known.
+
+    trouble: why the repository could not be asked; silent: why the server could not; backups: (label, type, end since the epoch), the oldest first;
+    archived_*, failed_*: of the last segment that did or did not arrive in the repository; slot: wal_status of the companion's; safe_bytes: how much may
+    still be written before the slot is given up, of keep_bytes; aside: clusters whose archives are kept; recovery: phase and target.
+    """
+
+    name: str
+    trouble: str = ""
+    silent: str = ""
+    now: float = 0
+    archiving: bool = False
+    backups: tuple[tuple[str, str, int], ...] = ()
+    repository_of: str = ""
+    system_id: str = ""
+    archived_wal: str | None = None
+    archived_age: float | None = None
+    failed_wal: str | None = None
+    failed_age: float | None = None
+    streaming: bool = False
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
+    slot: str | None = None
+    safe_bytes: int | None = None
+    keep_bytes: int | None = None
+    synchronous: bool = False
+    aside: tuple[str, ...] = ()
+    recovery: tuple[str, str] = ("", "")
+
+    @property
+    def last_full(self) -> int | None:
+        """When the last full backup ended."""
+        return max((stop for _label, kind, stop in self.backups if kind == "full"), default=None)
+
+
+def problems(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Problem]:
+    """What is wrong. max_age: seconds that the newest base backup may be old; verb: the command for one of make's targets."""
+    found = [*_recovery(facts), *_repository(facts, max_age, verb)]
+    return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
+
+
+def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
+    """The same as data. newest: seconds between now and the newest moment that would survive the loss of the server."""
+    newest = facts.lag_seconds or 0.0 if facts.streaming else facts.archived_age
+    return {
+        "name": facts.name,
+        "backups": len(facts.backups),
+        "last_backup": facts.backups[-1][0] if facts.backups else "",
+        "last_backup_age": round(facts.now - facts.backups[-1][2]) if facts.backups else None,
+        "last_full_age": round(facts.now - facts.last_full) if facts.last_full else None,
+        "oldest_age": round(facts.now - facts.backups[0][2]) if facts.backups else None,
+        "newest_age": newest,
+        "archived_wal": facts.archived_wal or "",
+        "archived_age": facts.archived_age,
+        "streaming": facts.streaming,
+        "lag_bytes": facts.lag_bytes,
+        "lag_seconds": facts.lag_seconds,
+        "synchronous": facts.synchronous,
+        "aside": list(facts.aside),
+        "recovery": {"phase": facts.recovery[0], "target": facts.recovery[1]},
+        "problems": [{"what": problem.what, "remedy": problem.remedy, "level": problem.level} for problem in found],
+    }
+
+
+def _service(facts: Facts) -> str:
+    return f"archive of {facts.name}"
+
+
+def _recovery(facts: Facts) -> list[Problem]:
+    phase, target = facts.recovery
+    if phase in ("promoting", "undoing", "unreadable"):
+        state = "state=undone" if phase == "undoing" else "state=promoted"
+        remedy = f"run playbooks/pitr.yml -e {state} again: it finishes what was begun"
+        return [Problem(_service(facts), f"a recovery to {target} was cut off while {phase}", remedy)]
+    if phase == "ready":
+        remedy = "look at it, then playbooks/pitr.yml -e state=promoted or state=cleaned"
+        return [Problem(_service(facts), f"a side instance stands at {target} and takes memory and disk", remedy, YELLOW)]
+    return []
+
+
+def _repository(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Problem]:
+    service = _service(facts)
+    if facts.trouble:
+        return [Problem(service, f"the repository could not be asked: {facts.trouble}", f"put right what it says; {verb('db-start')} makes what is missing")]
+    if facts.repository_of and facts.system_id and facts.repository_of != facts.system_id:
+        what = f"the repository is the one of another cluster ({facts.repository_of}), so nothing that is written now is archived"
+        return [Problem(service, what, f"{verb('db-start')} keeps it aside and begins a new one")]
+    if not facts.backups:
+        return [Problem(service, "there is no base backup, without which the archived log is worth nothing", f"{verb('db-base-backup')} takes one")]
+    age = round(facts.now - facts.backups[-1][2])
+    if age > max_age:
+        what = f"the newest base backup is {duration(age)} old, more than {duration(max_age)}: a recovery would have all the log since then to go through"
+        return [Problem(service, what, f"{verb('db-base-backup')} takes one; {verb('db-schedule')} takes them by the clock", YELLOW)]
+    return []
+
+
+def _archiver(facts: Facts) -> list[Problem]:
+    if not facts.archiving:
+        return [Problem(_service(facts), "the server does not archive (archive_mode is off)", "run site.yml: its configuration says otherwise")]
+    failing = facts.failed_age is not None and (facts.archived_age is None or facts.failed_age < facts.archived_age)
+    if not failing:
+        return []
+    since = duration(round(facts.failed_age or 0))
+    what = f"segments do not arrive in the repository: {facts.failed_wal} failed {since} ago; the server keeps its log until they do"
+    return [Problem(_service(facts), what, "see the server's log for pgBackRest's reason: a full disk, a missing folder, another cluster's repository")]
+
+
+def _companion(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
+    if facts.streaming:
+        return []
+    if facts.synchronous:
+        what = "the companion does not receive, and commits wait for it"
+        remedy = f"{verb('db-start')} starts it; to go on without it, ARGS='-e wal_archive_synchronous=false' as well"
+        return [Problem(_service(facts), what, remedy)]
+    what = "the companion does not receive: what is not in an archived segment yet would be lost with the server"
+    return [Problem(_service(facts), what, f"{verb('db-start')} starts it, or says why it cannot", YELLOW)]
+
+
+def _slot(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
+    if facts.slot == "lost":
+        what = "the server gave the companion's slot up, because too much log had gathered for it; the companion has a gap, which the archive fills"
+        return [Problem(_service(facts), what, f"{verb('db-start')} begins a new slot")]
+    if facts.safe_bytes is None or not facts.keep_bytes or facts.keep_bytes < 0:
+        return []
+    used = 1 - facts.safe_bytes / facts.keep_bytes
+    if facts.slot == "reserved" and used < SLOT_WARNING:
+        return []
+    what = f"the server keeps much log for the companion, {max(0, facts.safe_bytes) >> 20} MB more and it is given up"
+    return [Problem(_service(facts), what, f"{verb('db-start')} starts the companion", YELLOW)]

@@ -1,0 +1,202 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All calls of pgBackRest, each in a throw-away container without a network beside the server, and what it says as data.
+
+Its exit codes are not enough: `verify` ends with 0 on a corrupt repository, so its text is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils import _wal_archive as archive
+from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import Bulk, BulkError, remove_left
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import Cluster
+
+# Seconds for which a lock of another pgBackRest (one that was killed holds its lock for some) is waited for.
+LOCK_PATIENCE = 60.0
+# src/build/error/error.yaml of pgBackRest: lock-acquire.
+_LOCKED = "[050]"
+_PROGRESS = re.compile(r"\((?P<done>\d+(?:\.\d+)?)%\)")
+_TROUBLE = re.compile(r"(?:checksum invalid|missing|other|size invalid|error): *[1-9]|status: error|invalid checksum|ERROR", re.IGNORECASE)
+
+
+class RepositoryError(Exception):
+    """pgBackRest failed; the text has its own words."""
+
+
+@dataclass(frozen=True)
+class BaseBackup:
+    """One backup of the whole cluster. start, stop: seconds since the epoch; wal_*: segments that it needs; bytes: of the cluster, stored: of this backup."""
+
+    label: str
+    type: str
+    start: int
+    stop: int
+    lsn_start: str
+    lsn_stop: str
+    wal_start: str
+    wal_stop: str
+    bytes: int
+    stored: int
+    damaged: bool = False
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a repository holds. system_id: of the cluster, "" for none; wal_max: the newest archived segment; state: pgBackRest's own words."""
+
+    system_id: str = ""
+    backups: tuple[BaseBackup, ...] = ()
+    wal_min: str = ""
+    wal_max: str = ""
+    state: str = ""
+
+    @property
+    def newest(self) -> BaseBackup | None:
+        return self.backups[-1] if self.backups else None
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The repository of one cluster."""
+
+    cluster: Cluster
+
+    def info(self) -> Info:
+        return parse_info(self._run(["info", "--output=json"], read_only=True), self.cluster.name)
+
+    def create(self) -> None:
+        """Make the stanza, for the cluster that runs."""
+        self._patiently(["stanza-create"], beside_server=True)
+
+    def check(self) -> None:
+        """Have the server switch its segment, and wait until that is archived."""
+        self._patiently(["check"], beside_server=True)
+
+    def backup(self, kind: str, heard: Callable[[str], None] | None = None) -> None:
+        """Take a backup (full, diff or incr), and drop what the retention does not want."""
+        self._patiently([f"--type={kind}", "backup"], beside_server=True, heard=heard)
+
+    def restore(self, target: Path, options: Sequence[str], heard: Callable[[str], None] | None = None) -> None:
+        """Write a backup into an empty folder of this host."""
+        mount = archive.bind(target, self.cluster.pgdata, read_only=False)
+        self._run(["restore", *options], mounts=[mount], heard=heard, read_only=True)
+
+    def verify(self) -> list[str]:
+        """What is wrong with the repository's files, in pgBackRest's words; [] where every checksum is right."""
+        said: list[str] = []
+        text = self._run(["verify", "--output=text", "--verbose"], heard=said.append, read_only=True)
+        return troubles([*text.splitlines(), *said])
+
+    def _patiently(self, argv: Sequence[str], *, beside_server: bool, heard: Callable[[str], None] | None = None) -> None:
+        deadline = time.monotonic() + LOCK_PATIENCE
+        mounts = [
+            archive.bind(self.cluster.data, self.cluster.pgdata),
+            archive.bind(self.cluster.config / "socket", archive.SOCKET, read_only=False),
+        ]
+        while True:
+            try:
+                self._run(argv, mounts=mounts if beside_server else [], heard=heard)
+                return
+            except RepositoryError as error:
+                if _LOCKED not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(2)
+
+    def _run(self, argv: Sequence[str], *, mounts: Sequence[str] = (), heard: Callable[[str], None] | None = None, read_only: bool = False) -> str:
+        bulk = Bulk(
+            self.cluster.image,
+            mark=mark(self.cluster),
+            folder=self.cluster.home,
+            target=archive.HOME,
+            read_only=read_only,
+            mounts=(archive.bind(self.cluster.config / "pgbackrest", archive.CONFIG), *mounts),
+        )
+        level = "detail" if heard else "warn"
+        words = [f"--stanza={self.cluster.name}", "--log-level-console=off", f"--log-level-stderr={level}"]
+        try:
+            return bulk.run(["pgbackrest", *words, *argv], heard=heard)
+        except BulkError as error:
+            raise RepositoryError(explained(str(error))) from error
+
+
+def mark(cluster: Cluster) -> str:
+    """The label by which containers of a killed run are found."""
+    return f"archive-{cluster.container}"
+
+
+def remove_left_behind(cluster: Cluster) -> None:
+    """End what a killed run has left; the caller holds the archive's lock."""
+    try:
+        remove_left(mark(cluster))
+    except BulkError as error:
+        raise RepositoryError(str(error)) from error
+
+
+def percent(line: str) -> int | None:
+    """How far a backup or restore is, from one of its lines."""
+    found = _PROGRESS.search(line)
+    return int(float(found["done"])) if found else None
+
+
+def troubles(lines: Sequence[str]) -> list[str]:
+    """The lines of `verify` that tell of something wrong."""
+    return [line.strip() for line in lines if _TROUBLE.search(line)]
+
+
+def explained(text: str) -> str:
+    """pgBackRest's words, with the remedy for what people meet."""
+    remedies = {
+        "[041]": "the repository cannot be read: see to its disk, its owner and its mode",
+        "unable to flush": "the wrong passphrase, or a damaged repository",
+        "[029]": "the repository cannot be read with this passphrase, or it is damaged: see wal_archive_passphrase",
+        "[028]": "the repository belongs to another cluster",
+        "No space left": "the disk of the archive is full: make room",
+    }
+    found = [remedy for sign, remedy in remedies.items() if sign in text]
+    return f"{text} ({found[0]})" if found else text
+
+
+def parse_info(text: str, stanza: str) -> Info:
+    """The document of `info --output=json`."""
+    for document in json.loads(text or "[]"):
+        if document["name"] == stanza:
+            return _stanza(document)
+    return Info()
+
+
+def _stanza(document: dict[str, Any]) -> Info:
+    databases = {entry["id"]: str(entry["system-id"]) for entry in document.get("db", [])}
+    newest = max(databases, default=0)
+    ranges = [entry for entry in document.get("archive", []) if entry["database"]["id"] == newest and entry.get("max")]
+    return Info(
+        system_id=databases.get(newest, ""),
+        backups=tuple(sorted((_backup(entry) for entry in document.get("backup", []) if entry["database"]["id"] == newest), key=lambda backup: backup.stop)),
+        wal_min=ranges[0]["min"] if ranges else "",
+        wal_max=ranges[0]["max"] if ranges else "",
+        state=document["status"]["message"],
+    )
+
+
+def _backup(entry: dict[str, Any]) -> BaseBackup:
+    return BaseBackup(
+        label=entry["label"],
+        type=entry["type"],
+        start=entry["timestamp"]["start"],
+        stop=entry["timestamp"]["stop"],
+        lsn_start=entry["lsn"]["start"],
+        lsn_stop=entry["lsn"]["stop"],
+        wal_start=entry["archive"]["start"],
+        wal_stop=entry["archive"]["stop"],
+        bytes=entry["info"]["size"],
+        stored=entry["info"]["repository"]["delta"],
+        damaged=bool(entry.get("error")),
+    )

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a recovery would meet: looked up before anything is done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import Bulk, BulkError
+from ansible_collections.nexanest.database.plugins.module_utils._connection import ServerUnreachable, connect
+from ansible_collections.nexanest.database.plugins.module_utils._exchange import can_exchange
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import BaseBackup, Info, Repository, mark
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import (
+    Reach,
+    RestorePoint,
+    Target,
+    choose,
+    log_bytes,
+    refuse_late,
+)
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, ArchiveError, Cluster, segments
+
+POINTS = "restore_points.jsonl"
+# Beside the backup itself: the log that is fetched a segment at a time, and what recovery writes.
+SPARE_BYTES = 512 * 1024 * 1024
+# A transaction of its own, so that the log says that this moment was reached, and the end of the segment, so that it leaves the server.
+_MARK = "SELECT pg_catalog.pg_current_xact_id(), pg_catalog.pg_switch_wal()"
+_CONTROL = "Latest checkpoint's TimeLineID:"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """From which backup the recovery begins, and what it takes. timeline: the one that is followed; log: bytes of log at most; lost: what is not in it."""
+
+    target: Target
+    backup: BaseBackup
+    reach: Reach
+    timeline: str
+    newest_segment: str
+    log: int
+    free: int
+
+
+def plan(cluster: Cluster, target: Target, params: Mapping[str, Any], *, touch: bool) -> Plan:
+    """Raises TargetError and ArchiveError. touch: the live server may be asked to write down where it is."""
+    data = cluster.data
+    info = Repository(cluster).info()
+    found = reach(cluster, info, params, touch=touch)
+    backup = choose(target, found, noted(cluster.home), str(params.get("backup") or ""))
+    refuse_late(target, found)
+    newest = max([*segments(cluster.received), *([info.wal_max] if info.wal_max else [])], key=lambda name: name[8:], default="")
+    free = shutil.disk_usage(data.parent).free
+    if free < backup.bytes + SPARE_BYTES:
+        needed = f"{(backup.bytes + SPARE_BYTES) >> 20} MB beside the live data are needed, and {data.parent} has {free >> 20} MB free"
+        raise ArchiveError(f"{needed}: make room, or remove what earlier recoveries kept (state: cleaned)")
+    if not can_exchange(data.parent):
+        raise ArchiveError(f"the file system of {data.parent} cannot exchange two folders at once: move Docker's volumes to ext4, xfs or btrfs")
+    _refuse_memory(cluster.memory_mb)
+    return Plan(target, backup, found, timeline(cluster, data, params), newest, log_bytes(backup, newest), free)
+
+
+def reach(cluster: Cluster, info: Info, params: Mapping[str, Any], *, touch: bool) -> Reach:
+    """What can be reached now."""
+    now = datetime.now(tz=UTC)
+    try:
+        with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
+            if touch:
+                cursor.execute(_MARK)
+            cursor.execute("SELECT pg_catalog.clock_timestamp()")
+            moment = (cursor.fetchone() or (now,))[0]
+        return Reach(info.backups, moment, alive=True)
+    except ServerUnreachable:
+        files = [path for path in cluster.received.iterdir() if path.is_file()] if cluster.received.is_dir() else []
+        newest = max([path.stat().st_mtime for path in files] + [backup.stop for backup in info.backups], default=now.timestamp())
+        return Reach(info.backups, datetime.fromtimestamp(newest, tz=UTC), alive=False)
+
+
+def timeline(cluster: Cluster, data: Path, params: Mapping[str, Any]) -> str:
+    """The timeline that the cluster is or was on: after a recovery that was taken back there is a newer one in the archive that nobody is on.
+
+    The live data say it, or else the newest segment that the companion received.
+    """
+    if params.get("recovery_target_timeline"):
+        return str(params["recovery_target_timeline"])
+    if cluster.which == CURRENT and (data / "global" / "pg_control").is_file():
+        found = [line.partition(":")[2].strip() for line in control(cluster, data).splitlines() if line.startswith(_CONTROL)]
+    else:
+        found = [str(int(name[:8], 16)) for name in segments(cluster.received)[-1:]]
+    return found[0] if found else "latest"
+
+
+def control(cluster: Cluster, data: Path) -> str:
+    """What pg_controldata says of a data folder."""
+    bulk = Bulk(cluster.image, mark=mark(cluster), folder=data, target=cluster.pgdata, read_only=True)
+    try:
+        return bulk.run(["pg_controldata", "-D", cluster.pgdata])
+    except BulkError as error:
+        raise ArchiveError(str(error)) from error
+
+
+def noted(folder: Path) -> list[RestorePoint]:
+    """The moments that were named, as they were noted; a line that was cut off by a crash is none."""
+    file = folder / POINTS
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        try:
+            data = json.loads(line)
+        except ValueError:
+            continue
+        found.append(RestorePoint(data["name"], data["lsn"], datetime.fromisoformat(data["moment"])))
+    return found
+
+
+def _refuse_memory(memory_mb: int) -> None:
+    """A quarter of a server's limit are its shared buffers; a recovery needs these and little more."""
+    text = Path("/proc/meminfo").read_text(encoding="ascii")
+    available = next(int(line.split()[1]) >> 10 for line in text.splitlines() if line.startswith("MemAvailable:"))
+    if available < memory_mb // 2:
+        raise ArchiveError(f"a second server needs {memory_mb // 2} MB of memory, and {available} MB are available: stop something first")

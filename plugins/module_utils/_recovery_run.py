@@ -1,0 +1,300 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A recovery from its beginning to its end: into the side instance, into use, back, and away. Each step may be repeated after a crash."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils import _recovery_journal as journals
+from ansible_collections.nexanest.database.plugins.module_utils import _recovery_look as looks
+from ansible_collections.nexanest.database.plugins.module_utils._archive_state import make_folder
+from ansible_collections.nexanest.database.plugins.module_utils._docker import Docker, DockerError
+from ansible_collections.nexanest.database.plugins.module_utils._exchange import exchange
+from ansible_collections.nexanest.database.plugins.module_utils._health import health_of
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, percent
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Entry, Journal
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Reached, Side, SideFailed
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import LATEST, Target
+from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, TOOLS, ArchiveError, Cluster, segment_of
+
+HEALTHY_WAIT = 300.0
+_SHUT_DOWN = "shut down"
+
+
+@dataclass
+class Report:
+    """What was done. changed: whether anything was; steps: in words."""
+
+    changed: bool = False
+    entry: Entry | None = None
+    plan: looks.Plan | None = None
+    reached: Reached | None = None
+    kept: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Recovers one cluster. companion: the container that receives its log; told: hears what is going on."""
+
+    cluster: Cluster
+    params: Mapping[str, Any]
+    told: Callable[[str], None]
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.cluster.config)
+
+    @property
+    def data(self) -> Path:
+        return self.cluster.data
+
+    def side(self, entry: Entry) -> Side:
+        p = self.params
+        cluster = dataclasses.replace(self.cluster, which=entry.cluster)
+        return Side(cluster, self.beside(entry), admin=p["login_user"], label=p["label"], network=p["network"], port=p["port"])
+
+    def beside(self, entry: Entry) -> Path:
+        """The recovered data until it is in use; afterwards this name is that of what it replaced."""
+        return self.data.with_name(f"{self.data.name}.pitr-{entry.id}")
+
+    def kept(self) -> list[Path]:
+        """Data folders that recoveries replaced or left."""
+        return sorted(self.data.parent.glob(f"{self.data.name}.pitr-*")) if self.data.parent.is_dir() else []
+
+    def recover(self, target: Target, report: Report, *, check: bool) -> None:
+        """Bring the target up in the side instance."""
+        entry = self.journal.read()
+        if entry is not None and entry.phase in (journals.PROMOTING, journals.UNDOING):
+            word = "promoted" if entry.phase == journals.PROMOTING else "undone"
+            raise ArchiveError(f"the recovery {entry.id} to {entry.target} was cut off while it was {entry.phase}: run state={word} again, which finishes it")
+        if entry is not None and entry.phase == journals.READY:
+            if entry.target == str(target) and target.kind != LATEST and self.side(entry).running():
+                report.entry, report.reached = entry, self.side(entry).look(target)
+                return
+            raise ArchiveError(f"the side instance holds {entry.target} already: look at it, then state=promoted puts it into use, or state=cleaned removes it")
+        report.plan = looks.plan(self.cluster, target, self.params, touch=not check)
+        report.changed = True
+        if not check:
+            self._recover(target, report, report.plan, entry)
+
+    def _recover(self, target: Target, report: Report, plan: looks.Plan, before: Entry | None) -> None:
+        if before is not None and before.phase == journals.RECOVERING:
+            self._discard(before)
+        started = datetime.now(tz=UTC).isoformat(timespec="seconds")
+        entry = Entry(secrets.token_hex(4), journals.RECOVERING, str(target), plan.backup.label, started, cluster=self.cluster.which)
+        self.journal.write(entry)
+        folder = self.beside(entry)
+        make_folder(folder, self.cluster)
+        self.told(f"restoring the base backup {plan.backup.label}, {plan.backup.bytes >> 20} MB")
+        command = f"{TOOLS}/wal-get %f %p {self.cluster.name}"
+        options = [f"--set={plan.backup.label}", *target.options(plan.timeline), f"--recovery-option=restore_command={command}"]
+        Repository(self.cluster).restore(folder, options, self._percent)
+        side = self.side(entry)
+        self.told(f"recovering to {target}, up to {plan.log >> 20} MB of log")
+        side.start()
+        try:
+            report.reached = side.wait(target, self.params["timeout"], self.told)
+            self._refuse_gap(target, plan, report.reached)
+        except SideFailed:
+            self._discard(entry)
+            raise
+        report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.READY, inode=folder.stat().st_ino, reached=report.reached.moment))
+
+    def _refuse_gap(self, target: Target, plan: looks.Plan, reached: Reached) -> None:
+        """A segment that is missing looks like the end of the log: there must be none behind it."""
+        last = segment_of(reached.timeline, reached.lsn)
+        if target.kind == LATEST and plan.newest_segment and last[8:] < plan.newest_segment[8:]:
+            raise SideFailed(
+                f"the log has a gap: the recovery ended at {reached.lsn} in {last}, but there is a segment {plan.newest_segment}. "
+                f"To have what is before the gap, name a target before {reached.moment or 'it'}"
+            )
+
+    def promote(self, report: Report, *, check: bool) -> None:
+        """Put the side instance's data into use."""
+        entry = self.journal.read()
+        if entry is None or entry.phase not in (journals.READY, journals.PROMOTING, journals.PROMOTED):
+            raise ArchiveError("there is no recovered side instance to promote: recover first (state=recovered)")
+        report.entry = entry
+        if entry.phase == journals.PROMOTED:
+            return
+        report.changed = True
+        if check:
+            return
+        entry = self.journal.write(dataclasses.replace(entry, phase=journals.PROMOTING))
+        if not self._in_use(entry.inode):
+            entry = self._prove(entry)
+            self._stop_live()
+            self._exchange(entry)
+        self._start_live(entry, report)
+        report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.PROMOTED))
+
+    def _prove(self, entry: Entry) -> Entry:
+        """The side instance becomes a server that writes, is shut down cleanly, and its data folder says so; only then the live one is touched."""
+        side = self.side(entry)
+        if side.there:
+            if not side.running():
+                raise ArchiveError(f"{side.container} does not run: its log says why; state=cleaned removes it, then recover again")
+            self.told("ending the recovery: the side instance becomes a server of its own")
+            side.promote(self.params["timeout"])
+            side.stop()
+        text = looks.control(self.cluster, self.beside(entry))
+        state = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Database cluster state:")), "unknown")
+        if state != _SHUT_DOWN:
+            raise ArchiveError(f"the recovered data are not shut down cleanly but '{state}': nothing was replaced; state=cleaned, then recover again")
+        side.remove()
+        replaced = self.data.stat().st_ino if self.data.is_dir() else 0
+        displaced = "" if entry.cluster == CURRENT else Repository(self._current()).info().system_id or f"empty-{entry.id}"
+        return self.journal.write(dataclasses.replace(entry, replaced=replaced, displaced=displaced))
+
+    def _exchange(self, entry: Entry) -> None:
+        """The recovered data take the live ones' name, at once; what the companion received of the old timeline is kept for later recoveries."""
+        self.told("exchanging the data folders")
+        if entry.replaced:
+            exchange(self.data, self.beside(entry))
+        else:
+            self.beside(entry).rename(self.data)
+            synchronise(self.data.parent)
+
+    def _take_archive(self, taken: str, displaced: str) -> None:
+        """The archive `taken` becomes the current one, and the current one is kept as `displaced`; what was done already is left."""
+        folder, current = self.cluster.folder, self._current().home
+        if taken == CURRENT or not (folder / taken).is_dir():
+            return
+        if current.is_dir() and not (folder / displaced).exists():
+            current.rename(folder / displaced)
+        (folder / taken).rename(current)
+        synchronise(folder)
+
+    def _current(self) -> Cluster:
+        return dataclasses.replace(self.cluster, which=CURRENT)
+
+    def _rotate_received(self, name: str) -> None:
+        received = self._current().received
+        kept = received.parent / name
+        if received.is_dir() and not kept.exists():
+            received.rename(kept)
+        if not received.is_dir():
+            make_folder(received, self.cluster)
+        synchronise(kept.parent)
+
+    def undo(self, report: Report, *, check: bool) -> None:
+        """Put back what a recovery replaced; what it had recovered is kept until it is removed."""
+        entry = self.journal.read()
+        if entry is None or entry.phase not in (journals.PROMOTED, journals.PROMOTING, journals.UNDOING, journals.UNDONE):
+            raise ArchiveError("no recovery was put into use here: there is nothing to take back")
+        report.entry = entry
+        if entry.phase == journals.UNDONE:
+            return
+        if not entry.replaced and entry.phase != journals.PROMOTING:
+            raise ArchiveError("the recovery replaced nothing, as there were no data any more: there is nothing to put back")
+        report.changed = True
+        if check:
+            return
+        entry = self.journal.write(dataclasses.replace(entry, phase=journals.UNDOING))
+        if self._in_use(entry.inode):
+            self._stop_live()
+            exchange(self.data, self.beside(entry))
+        self._start_live(entry, report, back=True)
+        report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.UNDONE))
+
+    def clean(self, report: Report, *, check: bool) -> None:
+        """Remove the side instance and all data folders that are not in use."""
+        entry = self.journal.read()
+        if entry is not None and entry.phase in (journals.PROMOTING, journals.UNDOING):
+            raise ArchiveError(f"the recovery {entry.id} was cut off while it was {entry.phase}: finish it first (state=promoted or state=undone)")
+        report.kept = [path.name for path in self.kept()]
+        report.changed = bool(entry or report.kept)
+        if check or not report.changed:
+            return
+        if entry is not None:
+            self.side(entry).remove()
+        for path in self.kept():
+            self.told(f"removing {path.name}")
+            shutil.rmtree(path)
+        self.journal.remove()
+
+    def _discard(self, entry: Entry) -> None:
+        self.side(entry).remove()
+        shutil.rmtree(self.beside(entry), ignore_errors=True)
+        self.journal.remove()
+
+    def _in_use(self, inode: int) -> bool:
+        return self.data.is_dir() and self.data.stat().st_ino == inode
+
+    def _stop_live(self) -> None:
+        """The server first: what it writes in the end still reaches its companion and the archive."""
+        docker = Docker(timeout=300)
+        try:
+            for name in (self.cluster.container, self.params["companion"]):
+                if name and docker.inspect("container", [name]):
+                    self.told(f"stopping {name}")
+                    docker.stop(name)
+        except DockerError as error:
+            raise ArchiveError(str(error)) from error
+
+    def _start_live(self, entry: Entry, report: Report, *, back: bool = False) -> None:
+        """Received log of the timeline that goes is put aside, that of the one that comes back is taken up again."""
+        if back:
+            self._rotate_received(f"{entry.id}.undone")
+            received = self._current().received
+            old = received.parent / entry.id
+            if old.is_dir() and not any(received.iterdir()):
+                received.rmdir()
+                old.rename(received)
+            self._take_archive(entry.displaced or CURRENT, entry.cluster)
+        else:
+            self._take_archive(entry.cluster, entry.displaced)
+            self._rotate_received(entry.id)
+        docker = Docker(timeout=300)
+        try:
+            for name in (self.cluster.container, self.params["companion"]):
+                if name and docker.inspect("container", [name]):
+                    self.told(f"starting {name}")
+                    docker.start(name)
+            if docker.inspect("container", [self.cluster.container]):
+                self._wait_healthy(docker)
+            else:
+                report.steps.append(f"{self.cluster.container} is not there: site.yml makes it, on the recovered data")
+        except DockerError as error:
+            raise ArchiveError(str(error)) from error
+
+    def _wait_healthy(self, docker: Docker) -> None:
+        deadline = time.monotonic() + HEALTHY_WAIT
+        while True:
+            health = health_of(docker.inspect("container", [self.cluster.container])[0])
+            if health.good:
+                return
+            if time.monotonic() > deadline or health.status in ("exited", "dead"):
+                words = " ".join(docker.logs(self.cluster.container, 5).split())
+                raise ArchiveError(f"{self.cluster.container} is {health.word} on the recovered data: {words}. state=undone brings the old ones back")
+            time.sleep(0.5)
+
+    def _percent(self, line: str) -> None:
+        done = percent(line)
+        if done is not None and done % 25 == 0:
+            self.told(f"restored {done} %")
+
+
+def described(plan: looks.Plan) -> dict[str, Any]:
+    """The plan as data."""
+    return {
+        "backup": plan.backup.label,
+        "backup_bytes": plan.backup.bytes,
+        "log_bytes": plan.log,
+        "free_bytes": plan.free,
+        "oldest": plan.reach.oldest.isoformat(),
+        "newest": plan.reach.newest.isoformat(),
+        "timeline": plan.timeline,
+    }

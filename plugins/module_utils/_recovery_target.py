@@ -1,0 +1,150 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a recovery goes to, from which backup, and whether that can be: pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import BaseBackup
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import SEGMENT_BYTES, position
+
+TIME, LSN, XID, NAME, LATEST = "time", "lsn", "xid", "name", "latest"
+_OPTIONS = {TIME: "recovery_target_time", LSN: "recovery_target_lsn", XID: "recovery_target_xid", NAME: "recovery_target_name"}
+_LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+
+
+class TargetError(Exception):
+    """The target is none, or cannot be reached; the text says what can."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """kind: time, lsn, xid, name or latest; value: as PostgreSQL takes it; moment: of a time."""
+
+    kind: str
+    value: str = ""
+    moment: datetime | None = None
+
+    def __str__(self) -> str:
+        return "the latest moment" if self.kind == LATEST else f"{self.kind} {self.value}"
+
+    def options(self, timeline: str) -> list[str]:
+        """pgBackRest's options. The recovery stops at the target and waits there; for the latest moment it goes on as a standby."""
+        where = [f"--target-timeline={timeline}"]
+        if self.kind == LATEST:
+            return ["--type=standby", *where]
+        return [f"--type={self.kind}", f"--target={self.value}", "--target-action=pause", *where]
+
+
+@dataclass(frozen=True)
+class RestorePoint:
+    """A moment that was named."""
+
+    name: str
+    lsn: str
+    moment: datetime
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What can be reached. newest: the last moment of which there is a log; alive: the server answers."""
+
+    backups: tuple[BaseBackup, ...]
+    newest: datetime
+    alive: bool
+
+    @property
+    def oldest(self) -> datetime:
+        return datetime.fromtimestamp(self.backups[0].stop, tz=UTC)
+
+    def __str__(self) -> str:
+        return f"{shown(self.oldest)} to {shown(self.newest)}"
+
+
+def shown(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def target_of(params: Mapping[str, Any]) -> Target:
+    """The one target that the options name; none of them is the latest moment. Raises TargetError."""
+    given = [(kind, str(params[option]).strip()) for kind, option in _OPTIONS.items() if params.get(option)]
+    if len(given) > 1:
+        raise TargetError(f"{' and '.join(_OPTIONS[kind] for kind, _value in given)} are two targets: name one")
+    if not given:
+        return Target(LATEST)
+    kind, value = given[0]
+    if kind == TIME:
+        return _time(value)
+    if kind == LSN and not _LSN.fullmatch(value):
+        raise TargetError(f"recovery_target_lsn is '{value}': write it as PostgreSQL does, such as 0/4034FD0")
+    if kind == XID and not value.isdigit():
+        raise TargetError(f"recovery_target_xid is '{value}': it is a number")
+    return Target(kind, value.upper() if kind == LSN else value)
+
+
+def _time(text: str) -> Target:
+    """A time says its zone, since two people who read it must mean one moment."""
+    try:
+        moment = datetime.fromisoformat(text.replace(" UTC", "+00:00").replace("Z", "+00:00"))
+    except ValueError as error:
+        raise TargetError(f"recovery_target_time is '{text}', which is no time: write it like 2025-05-31 12:34:56+00") from error
+    if moment.tzinfo is None:
+        raise TargetError(f"recovery_target_time is '{text}', which is another moment in every time zone: add the zone, such as '{text}+00' for UTC")
+    return Target(TIME, f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00", moment)
+
+
+def choose(target: Target, reach: Reach, points: Sequence[RestorePoint], label: str = "") -> BaseBackup:
+    """The backup to begin with: the newest that ended before the target. label: the operator's choice. Raises TargetError."""
+    whole = [backup for backup in reach.backups if not backup.damaged]
+    if not whole:
+        raise TargetError("the archive holds no base backup yet: take one (make db-base-backup), and see the status for why there is none")
+    if label:
+        return _named(label, whole)
+    fitting = [backup for backup in whole if _before(backup, target, points)]
+    if not fitting:
+        raise TargetError(
+            f"{target} is before the first base backup ended: from {shown(reach.oldest)} on a recovery is possible; the backup sets reach further"
+        )
+    return fitting[-1]
+
+
+def _named(label: str, backups: Sequence[BaseBackup]) -> BaseBackup:
+    found = [backup for backup in backups if backup.label == label]
+    if not found:
+        raise TargetError(f"there is no base backup {label}; there are {', '.join(backup.label for backup in backups)}")
+    return found[0]
+
+
+def _before(backup: BaseBackup, target: Target, points: Sequence[RestorePoint]) -> bool:
+    if target.kind == TIME and target.moment is not None:
+        return backup.stop < target.moment.timestamp()
+    if target.kind == LSN:
+        return position(backup.lsn_stop) < position(target.value)
+    if target.kind == NAME:
+        found = [point for point in points if point.name == target.value]
+        if not found:
+            known = ", ".join(point.name for point in points) or "none"
+            raise TargetError(f"no restore point {target.value} is noted (there are: {known}); one that was made by hand needs backup, the label to begin with")
+        return position(backup.lsn_stop) <= position(found[-1].lsn)
+    return True
+
+
+def refuse_late(target: Target, reach: Reach) -> None:
+    """A time after the end of the log would end the recovery with an error, after all the work."""
+    if target.moment is not None and target.moment > reach.newest:
+        what = "that is in the future" if reach.alive else "nothing is known of it"
+        raise TargetError(f"{shown(target.moment)}: {what}. Possible is {reach}; leave the target out for the latest moment")
+
+
+def log_bytes(backup: BaseBackup, newest_segment: str) -> int:
+    """How much log lies between a backup and the newest segment, at most."""
+    if not newest_segment:
+        return 0
+    first, last = (int(name[8:16], 16) * 256 + int(name[16:24], 16) for name in (backup.wal_start, newest_segment))
+    return max(0, last - first + 1) * SEGMENT_BYTES

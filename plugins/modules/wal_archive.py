@@ -1,0 +1,197 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Converge the repository of a server's continuous backup."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wal_archive
+short_description: Converge the pgBackRest repository of a PostgreSQL server that archives its write-ahead log
+version_added: 0.1.0
+author:
+  - The nexanest.database authors (@nexanest)
+description:
+  - Makes pgBackRest's stanza, proves that a segment of the write-ahead log arrives in the repository, and takes a first full backup, without which the
+    archived log is worth nothing.
+  - A repository that holds another cluster's backups (the volume was lost, or the stack destroyed and made anew) is kept under that cluster's system
+    identifier, and an empty one is begun. Nothing of it is removed.
+  - pgBackRest runs in a throw-away container of the server's image, which has no network, reads the data folder and asks the server through a socket.
+extends_documentation_fragment:
+  - nexanest.database.wal_archive
+  - nexanest.database.login
+attributes:
+  check_mode:
+    description: Can run in check_mode and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+    support: full
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    support: full
+options:
+  companion:
+    description: Container that receives the write-ahead log. It is stopped before the archive of another cluster is set aside.
+    type: str
+    default: ""
+  lock_wait:
+    description: Seconds to wait for another run that works in O(archive_dir).
+    type: int
+    default: 60
+  assume_empty:
+    description: There is no server yet. In check mode plan from the desired state alone, without a connection.
+    type: bool
+    default: false
+  progress_file:
+    description: File on the managed host that gets a line per step while the work runs.
+    type: path
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Archive the write-ahead log of TimescaleDB
+  nexanest.database.wal_archive:
+    name: timescaledb
+    container: nexanest-timescaledb
+    archive_dir: /srv/nexanest/archive/timescaledb
+    config_dir: /etc/nexanest-database/nexanest/timescaledb/archive
+    companion: nexanest-timescaledb-receiver
+    login_host: 127.0.0.1
+    login_port: 5433
+    login_user: timescale
+    login_password: "{{ timescaledb_password }}"
+    login_db: postgres
+    connect_timeout: 10
+    lock_wait: 60
+    progress_file: ""
+
+- name: Show what a server that does not exist yet would get
+  nexanest.database.wal_archive:
+    name: timescaledb
+    container: nexanest-timescaledb
+    archive_dir: /srv/nexanest/archive/timescaledb
+    config_dir: /etc/nexanest-database/nexanest/timescaledb/archive
+    login_user: timescale
+    login_password: "{{ timescaledb_password }}"
+    assume_empty: true
+  check_mode: true
+"""
+
+RETURN = r"""
+system_id:
+  description: System identifier of the cluster that runs; empty where there is none yet.
+  returned: success
+  type: str
+  sample: "7713188848805994522"
+set_aside:
+  description: System identifier of the cluster whose archive was set aside; empty where none was.
+  returned: success
+  type: str
+  sample: ""
+objects:
+  description: The changes as a list of objects.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {kind: stanza, name: timescaledb, action: create}
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nexanest.database.plugins.module_utils import _archive_state as states
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
+from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
+from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
+from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError, percent, remove_left_behind
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
+from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, cluster_of
+
+ARGUMENTS: dict[str, Any] = {
+    **CLUSTER_ARGUMENTS,
+    **LOGIN_ARGUMENTS,
+    "companion": {"type": "str", "default": ""},
+    "lock_wait": {"type": "int", "default": 60},
+    "assume_empty": {"type": "bool", "default": False},
+    "progress_file": {"type": "path", "default": ""},
+}
+ERRORS = (ArchiveError, RepositoryError, StoreError, BulkError, ServerUnreachable, OSError)
+STANZA, BACKUP = "stanza", "base backup"
+
+
+def plan(name: str, state: states.State | None) -> list[Change]:
+    """What is missing. state: None for a server that is not there yet."""
+    changes: list[Change] = []
+    if state is not None and state.foreign:
+        after = {"kept as": state.info.system_id, "base backups": len(state.info.backups)}
+        changes.append(Change("archive", f"{name} of the cluster {state.info.system_id}", {"kept as": "current"}, after))
+    if state is None or state.foreign or not state.info.system_id:
+        changes.append(Change(STANZA, name, None, {"repository": "of the cluster that runs"}))
+    if state is None or state.foreign or not state.info.backups:
+        changes.append(Change(BACKUP, f"{name}, the first", None, {"type": "full"}))
+    return changes
+
+
+def apply(cluster: Cluster, state: states.State, params: dict[str, Any]) -> None:
+    """Set aside, make, prove, back up; each step may have been done by a run that was cut off."""
+    progress = Progress(params["progress_file"])
+    repository = Repository(cluster)
+    kinds = {change.kind for change in plan(cluster.name, state)}
+    if state.foreign:
+        states.set_aside(cluster, state.info.system_id, params["companion"])
+    if STANZA in kinds:
+        repository.create()
+    if BACKUP in kinds:
+        progress.begin(cluster.name, "waiting for the first segment of the write-ahead log in the archive")
+        repository.check()
+        progress.begin(cluster.name, "taking the first full backup")
+        repository.backup("full", lambda line: _tell(progress, cluster.name, line))
+        progress.end(cluster.name, "the first full backup is there")
+    left = plan(cluster.name, states.read(cluster, params))
+    if left:
+        raise ArchiveError(f"after the work {left[0].title} is still missing: run this again, and see the log of {cluster.container}")
+
+
+def _tell(progress: Progress, label: str, line: str) -> None:
+    done = percent(line)
+    if done is not None:
+        progress.share(label, done)
+
+
+def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], states.State | None]:
+    if params["assume_empty"]:
+        return plan(params["name"], None), None
+    cluster = cluster_of(params)
+    with Store(Path(params["archive_dir"])).locked(f"wal_archive of {cluster.name}", wait=params["lock_wait"]):
+        remove_left_behind(cluster)
+        state = states.read(cluster, params)
+        changes = plan(cluster.name, state)
+        if changes and not check:
+            apply(cluster, state, params)
+    return changes, state
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    if module.params["assume_empty"] and not module.check_mode:
+        module.fail_json(msg="assume_empty is for check mode alone")
+    try:
+        with ended_by_signals():
+            changes, state = run(module.params, check=module.check_mode)
+    except (*ERRORS, STATEMENT_ERROR) as error:
+        module.fail_json(msg=f"the continuous backup of {module.params['name']} is not in order: {' '.join(str(error).split())}")
+    aside = state.info.system_id if state is not None and state.foreign else ""
+    system_id = state.system_id if state is not None else ""
+    module.exit_json(changed=bool(changes), diff=diff(changes), objects=objects(changes), system_id=system_id, set_aside=aside)
+
+
+if __name__ == "__main__":
+    main()
