@@ -24,6 +24,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 LOCK_PATIENCE = 60.0
 # src/build/error/error.yaml of pgBackRest: lock-acquire.
 _LOCKED = "[050]"
+# Its status code for what is none of its usual states.
+_BROKEN = 99
 _PROGRESS = re.compile(r"\((?P<done>\d+(?:\.\d+)?)%\)")
 _TROUBLE = re.compile(r"(?:checksum invalid|missing|other|size invalid|error): *[1-9]|status: error|invalid checksum|ERROR", re.IGNORECASE)
 
@@ -155,9 +157,9 @@ def troubles(lines: Sequence[str]) -> list[str]:
 def explained(text: str) -> str:
     """pgBackRest's words, with the remedy for what people meet."""
     remedies = {
+        "unable to load info file": "the wrong passphrase (wal_archive_passphrases), or a damaged repository",
         "[041]": "the repository cannot be read: see to its disk, its owner and its mode",
-        "unable to flush": "the wrong passphrase, or a damaged repository",
-        "[029]": "the repository cannot be read with this passphrase, or it is damaged: see wal_archive_passphrase",
+        "unable to flush": "the wrong passphrase (wal_archive_passphrases), or a damaged repository",
         "[028]": "the repository belongs to another cluster",
         "No space left": "the disk of the archive is full: make room",
     }
@@ -166,9 +168,12 @@ def explained(text: str) -> str:
 
 
 def parse_info(text: str, stanza: str) -> Info:
-    """The document of `info --output=json`."""
-    for document in json.loads(text or "[]"):
+    """The document of `info --output=json`, which tells errors as data, with line breaks in its strings. Raises RepositoryError."""
+    for document in json.loads(text or "[]", strict=False):
         if document["name"] == stanza:
+            if document["status"]["code"] == _BROKEN:
+                words = [repository["status"]["message"] for repository in document.get("repo", [])] or [document["status"]["message"]]
+                raise RepositoryError(explained(f"the repository cannot be read: {'; '.join(words)}"))
             return _stanza(document)
     return Info()
 
