@@ -100,7 +100,7 @@ class Recovery:
         self.told(f"restoring the base backup {plan.backup.label}, {plan.backup.bytes >> 20} MB")
         command = f"{TOOLS}/wal-get %f %p {self.cluster.name}"
         options = [f"--set={plan.backup.label}", *target.options(plan.timeline), f"--recovery-option=restore_command={command}"]
-        Repository(self.cluster).restore(folder, options, self._percent)
+        Repository(self.cluster).restore(folder, options, self._quarters())
         side = self.side(entry)
         self.told(f"recovering to {target}, up to {plan.log >> 20} MB of log")
         side.start()
@@ -141,7 +141,7 @@ class Recovery:
         report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.PROMOTED))
 
     def _prove(self, entry: Entry) -> Entry:
-        """The side instance becomes a server that writes, is shut down cleanly, and its data folder says so; only then the journal lets the live one be touched.
+        """The side instance becomes a server that writes, is shut down cleanly, and its data folder says so; only then the live one may be touched.
 
         What fails before that leaves the recovery as it was. One that was cut off between the shutdown and the journal is known by the data folder.
         """
@@ -304,10 +304,17 @@ class Recovery:
                 raise ArchiveError(f"{self.cluster.container} is {health.word} after the exchange: {words}. state=undone brings the old data back")
             time.sleep(0.5)
 
-    def _percent(self, line: str) -> None:
-        done = percent(line)
-        if done is not None and done % 25 == 0:
-            self.told(f"restored {done} %")
+    def _quarters(self) -> Callable[[str], None]:
+        """Hears pgBackRest, and tells each quarter once."""
+        told = [0]
+
+        def hear(line: str) -> None:
+            quarter = (percent(line) or 0) // 25 * 25
+            if quarter > told[-1]:
+                told.append(quarter)
+                self.told(f"restored {quarter} %")
+
+        return hear
 
 
 def described(plan: looks.Plan) -> dict[str, Any]:
