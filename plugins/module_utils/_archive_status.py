@@ -140,7 +140,7 @@ def _companion(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
 def _slot(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
     if facts.slot == "lost":
         what = "the server gave the companion's slot up, because too much log had gathered for it; the companion has a gap, which the archive fills"
-        return [Problem(_service(facts), what, f"{verb('db-start')} begins a new slot")]
+        return [Problem(_service(facts), what, f"{verb('db-start')} starts the companion, which begins a new one")]
     if facts.safe_bytes is None or not facts.keep_bytes or facts.keep_bytes < 0:
         return []
     used = 1 - facts.safe_bytes / facts.keep_bytes

@@ -74,7 +74,7 @@ def test_an_archive_that_is_well_has_no_problem(facts: Facts) -> None:
         (but(failed_wal="0A", failed_age=3.0, archived_wal=None, archived_age=None), RED, "segments do not arrive", "pgBackRest's reason"),
         (but(streaming=False), YELLOW, "would be lost with the server", "make db-start STACK=shop starts it"),
         (but(streaming=False, synchronous=True), RED, "commits wait for it", "ARGS='-e wal_archive_synchronous=false'"),
-        (but(slot="lost", safe_bytes=None), RED, "gave the companion's slot up", "begins a new slot"),
+        (but(slot="lost", safe_bytes=None), RED, "gave the companion's slot up", "starts the companion, which begins a new one"),
         (but(slot="extended"), YELLOW, "4096 MB more and it is given up", "starts the companion"),
         (but(safe_bytes=1 << 30), YELLOW, "1024 MB more", "starts the companion"),
         (but(slot="unreserved", safe_bytes=-5), YELLOW, "0 MB more", "starts the companion"),
@@ -132,6 +132,7 @@ def test_ages_are_told_from_the_oldest_the_newest_and_the_last_full_backup() -> 
         (but(streaming=False), "until 42s ago (to the last archived segment)", YELLOW),
         (but(streaming=False, archived_age=None), "until an unknown moment", YELLOW),
         (but(backups=()), "archive of timescaledb: no base backup", RED),
+        (but(aside=("7700", "7711")), "full 2d 0h ago; kept aside: 7700, 7711", GREEN),
     ],
 )
 def test_the_status_has_a_line_about_each_archive_and_counts_its_problems(facts: Facts, line: str, level: str) -> None:
