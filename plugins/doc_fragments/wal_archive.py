@@ -18,7 +18,7 @@ options:
     type: str
     required: true
   archive_dir:
-    description: Folder on the managed host that holds the archives of this server: repository and received write-ahead log.
+    description: Folder on the managed host that holds the archives of this server, repository and received write-ahead log.
     type: path
     required: true
   config_dir:

@@ -70,11 +70,10 @@ def set_aside(cluster: Cluster, system_id: str, companion: str) -> None:
 def make_home(cluster: Cluster) -> None:
     """The folders of an empty archive."""
     for folder in (cluster.home, cluster.repository, cluster.received.parent, cluster.received, cluster.home / "archived"):
-        if not folder.is_dir():
-            make_folder(folder, cluster)
+        make_folder(folder, cluster)
 
 
 def make_folder(folder: Path, cluster: Cluster) -> None:
-    """A folder of the server's user alone."""
-    folder.mkdir(mode=0o700)
+    """A folder of the server's user alone; one that a run made before it was cut off gets its owner."""
+    folder.mkdir(mode=0o700, exist_ok=True)
     os.chown(folder, cluster.uid, cluster.gid)

@@ -55,7 +55,7 @@ class Facts:
 
 def problems(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Problem]:
     """What is wrong. max_age: seconds that the newest base backup may be old; verb: the command for one of make's targets."""
-    found = [*_recovery(facts), *_repository(facts, max_age, verb)]
+    found = [*_recovery(facts, verb), *_repository(facts, max_age, verb)]
     return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
 
 
@@ -86,14 +86,15 @@ def _service(facts: Facts) -> str:
     return f"archive of {facts.name}"
 
 
-def _recovery(facts: Facts) -> list[Problem]:
+def _recovery(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
     phase, target = facts.recovery
-    if phase in ("promoting", "undoing", "unreadable"):
-        state = "state=undone" if phase == "undoing" else "state=promoted"
-        remedy = f"run playbooks/pitr.yml -e {state} again: it finishes what was begun"
+    if phase == "unreadable":
+        return [Problem(_service(facts), "nobody knows how far a recovery is, as its journal is damaged", target)]
+    if phase in ("promoting", "undoing"):
+        remedy = f"{verb('db-pitr')} STATE={'undone' if phase == 'undoing' else 'promoted'} finishes what was begun"
         return [Problem(_service(facts), f"a recovery to {target} was cut off while {phase}", remedy)]
     if phase == "ready":
-        remedy = "look at it, then playbooks/pitr.yml -e state=promoted or state=cleaned"
+        remedy = f"look at it, then {verb('db-pitr')} STATE=promoted or STATE=cleaned"
         return [Problem(_service(facts), f"a side instance stands at {target} and takes memory and disk", remedy, YELLOW)]
     return []
 
@@ -139,7 +140,7 @@ def _companion(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
 def _slot(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
     if facts.slot == "lost":
         what = "the server gave the companion's slot up, because too much log had gathered for it; the companion has a gap, which the archive fills"
-        return [Problem(_service(facts), what, f"{verb('db-start')} begins a new slot")]
+        return [Problem(_service(facts), what, f"{verb('db-start')} starts the companion, which begins a new one")]
     if facts.safe_bytes is None or not facts.keep_bytes or facts.keep_bytes < 0:
         return []
     used = 1 - facts.safe_bytes / facts.keep_bytes

@@ -26,7 +26,8 @@ LOCK_PATIENCE = 60.0
 _LOCKED = "[050]"
 # Its status code for what is none of its usual states.
 _BROKEN = 99
-_PROGRESS = re.compile(r"\((?P<done>\d+(?:\.\d+)?)%\)")
+# … (bundle 20250531-020000F/1/58072, 8KB, 5.76%) checksum …
+_PROGRESS = re.compile(r"[( ](?P<done>\d+(?:\.\d+)?)%\)")
 _TROUBLE = re.compile(r"(?:checksum invalid|missing|other|size invalid|error): *[1-9]|status: error|invalid checksum|ERROR", re.IGNORECASE)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._recovery_target
     RestorePoint,
     Target,
     choose,
+    lineage_of,
     log_bytes,
     refuse_late,
 )
@@ -31,8 +33,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 POINTS = "restore_points.jsonl"
 # Beside the backup itself: the log that is fetched a segment at a time, and what recovery writes.
 SPARE_BYTES = 512 * 1024 * 1024
-# A transaction of its own, so that the log says that this moment was reached, and the end of the segment, so that it leaves the server.
-_MARK = "SELECT pg_catalog.pg_current_xact_id(), pg_catalog.pg_switch_wal()"
+# A transaction, so that the log says that this moment was reached; when it is committed, the end of the segment, so that it leaves the server.
+_MARK = ("SELECT pg_catalog.pg_current_xact_id()", "SELECT pg_catalog.pg_switch_wal()")
 _CONTROL = "Latest checkpoint's TimeLineID:"
 
 
@@ -53,10 +55,13 @@ def plan(cluster: Cluster, target: Target, params: Mapping[str, Any], *, touch: 
     """Raises TargetError and ArchiveError. touch: the live server may be asked to write down where it is."""
     data = cluster.data
     info = Repository(cluster).info()
+    followed = timeline(cluster, data, params)
+    line = lineage_of(followed, history(cluster, data, followed))
     found = reach(cluster, info, params, touch=touch)
+    found = dataclasses.replace(found, backups=line.of_use(found.backups))
     backup = choose(target, found, noted(cluster.home), str(params.get("backup") or ""))
     refuse_late(target, found)
-    newest = max([*segments(cluster.received), *([info.wal_max] if info.wal_max else [])], key=lambda name: name[8:], default="")
+    newest = line.newest([*segments(cluster.received), *([info.wal_max] if info.wal_max else [])])
     free = shutil.disk_usage(data.parent).free
     if free < backup.bytes + SPARE_BYTES:
         needed = f"{(backup.bytes + SPARE_BYTES) >> 20} MB beside the live data are needed, and {data.parent} has {free >> 20} MB free"
@@ -64,23 +69,30 @@ def plan(cluster: Cluster, target: Target, params: Mapping[str, Any], *, touch: 
     if not can_exchange(data.parent):
         raise ArchiveError(f"the file system of {data.parent} cannot exchange two folders at once: move Docker's volumes to ext4, xfs or btrfs")
     _refuse_memory(cluster.memory_mb)
-    return Plan(target, backup, found, timeline(cluster, data, params), newest, log_bytes(backup, newest), free)
+    return Plan(target, backup, found, followed, newest, log_bytes(backup, newest), free)
 
 
 def reach(cluster: Cluster, info: Info, params: Mapping[str, Any], *, touch: bool) -> Reach:
-    """What can be reached now."""
+    """What can be reached now. The log of a cluster that ran here before grows no more, whatever the live server says."""
     now = datetime.now(tz=UTC)
+    if cluster.which != CURRENT:
+        return Reach(info.backups, last_heard(cluster, info), alive=False)
     try:
         with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
-            if touch:
-                cursor.execute(_MARK)
             cursor.execute("SELECT pg_catalog.clock_timestamp()")
             moment = (cursor.fetchone() or (now,))[0]
+            for statement in _MARK if touch else ():
+                cursor.execute(statement)
         return Reach(info.backups, moment, alive=True)
     except ServerUnreachable:
-        files = [path for path in cluster.received.iterdir() if path.is_file()] if cluster.received.is_dir() else []
-        newest = max([path.stat().st_mtime for path in files] + [backup.stop for backup in info.backups], default=now.timestamp())
-        return Reach(info.backups, datetime.fromtimestamp(newest, tz=UTC), alive=False)
+        return Reach(info.backups, last_heard(cluster, info), alive=False)
+
+
+def last_heard(cluster: Cluster, info: Info) -> datetime:
+    """When the cluster last left a trace: a backup, received log, or the note of the last archived segment, where the companion was dead."""
+    files = [*(cluster.received.iterdir() if cluster.received.is_dir() else ()), cluster.home / "archived" / "last"]
+    seen = [path.stat().st_mtime for path in files if path.is_file()] + [backup.stop for backup in info.backups]
+    return datetime.fromtimestamp(max(seen, default=datetime.now(tz=UTC).timestamp()), tz=UTC)
 
 
 def timeline(cluster: Cluster, data: Path, params: Mapping[str, Any]) -> str:
@@ -95,6 +107,14 @@ def timeline(cluster: Cluster, data: Path, params: Mapping[str, Any]) -> str:
     else:
         found = [str(int(name[:8], 16)) for name in segments(cluster.received)[-1:]]
     return found[0] if found else "latest"
+
+
+def history(cluster: Cluster, data: Path, followed: str) -> str:
+    """The history file of a timeline, which the live server has, and the companion got; "" where nobody has it."""
+    name = f"{int(followed):08X}.history" if followed.isdigit() else ""
+    places = [*([data / "pg_wal"] if cluster.which == CURRENT else []), cluster.received, *sorted(cluster.received.parent.glob("*"))]
+    found = [place / name for place in places if name and (place / name).is_file()]
+    return found[0].read_text(encoding="utf-8") if found else ""
 
 
 def control(cluster: Cluster, data: Path) -> str:

@@ -100,7 +100,7 @@ class Recovery:
         self.told(f"restoring the base backup {plan.backup.label}, {plan.backup.bytes >> 20} MB")
         command = f"{TOOLS}/wal-get %f %p {self.cluster.name}"
         options = [f"--set={plan.backup.label}", *target.options(plan.timeline), f"--recovery-option=restore_command={command}"]
-        Repository(self.cluster).restore(folder, options, self._percent)
+        Repository(self.cluster).restore(folder, options, self._quarters())
         side = self.side(entry)
         self.told(f"recovering to {target}, up to {plan.log >> 20} MB of log")
         side.start()
@@ -132,20 +132,22 @@ class Recovery:
         report.changed = True
         if check:
             return
-        entry = self.journal.write(dataclasses.replace(entry, phase=journals.PROMOTING))
-        if not self._in_use(entry.inode):
+        if entry.phase == journals.READY:
             entry = self._prove(entry)
+        if not self._in_use(entry.inode):
             self._stop_live()
             self._exchange(entry)
         self._start_live(entry, report)
         report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.PROMOTED))
 
     def _prove(self, entry: Entry) -> Entry:
-        """The side instance becomes a server that writes, is shut down cleanly, and its data folder says so; only then the live one is touched."""
+        """The side instance becomes a server that writes, is shut down cleanly, and its data folder says so; only then the live one may be touched.
+
+        What fails before that leaves the recovery as it was. One that was cut off between the shutdown and the journal is known by the data folder.
+        """
         side = self.side(entry)
-        if side.there:
-            if not side.running():
-                raise ArchiveError(f"{side.container} does not run: its log says why; state=cleaned removes it, then recover again")
+        displaced = self._displaced(entry)
+        if side.running():
             self.told("ending the recovery: the side instance becomes a server of its own")
             side.promote(self.params["timeout"])
             side.stop()
@@ -155,17 +157,28 @@ class Recovery:
             raise ArchiveError(f"the recovered data are not shut down cleanly but '{state}': nothing was replaced; state=cleaned, then recover again")
         side.remove()
         replaced = self.data.stat().st_ino if self.data.is_dir() else 0
-        displaced = "" if entry.cluster == CURRENT else Repository(self._current()).info().system_id or f"empty-{entry.id}"
-        return self.journal.write(dataclasses.replace(entry, replaced=replaced, displaced=displaced))
+        return self.journal.write(dataclasses.replace(entry, phase=journals.PROMOTING, replaced=replaced, displaced=displaced))
+
+    def _displaced(self, entry: Entry) -> str:
+        """What the current archive will be called where another one takes its place."""
+        if entry.cluster == CURRENT:
+            return ""
+        name = Repository(self._current()).info().system_id or f"empty-{entry.id}"
+        if (self.cluster.folder / name).exists():
+            raise ArchiveError(f"{self.cluster.folder / name} is in the way, as the current archive will be called so: move it elsewhere; nothing was replaced")
+        return name
 
     def _exchange(self, entry: Entry) -> None:
         """The recovered data take the live ones' name, at once; what the companion received of the old timeline is kept for later recoveries."""
         self.told("exchanging the data folders")
-        if entry.replaced:
-            exchange(self.data, self.beside(entry))
-        else:
-            self.beside(entry).rename(self.data)
-            synchronise(self.data.parent)
+        try:
+            if entry.replaced:
+                exchange(self.data, self.beside(entry))
+            else:
+                self.beside(entry).rename(self.data)
+                synchronise(self.data.parent)
+        except OSError as error:
+            raise ArchiveError(f"the data folders could not be exchanged ({error}): state=promoted tries again, state=undone starts the live server") from error
 
     def _take_archive(self, taken: str, displaced: str) -> None:
         """The archive `taken` becomes the current one, and the current one is kept as `displaced`; what was done already is left."""
@@ -185,9 +198,20 @@ class Recovery:
         kept = received.parent / name
         if received.is_dir() and not kept.exists():
             received.rename(kept)
-        if not received.is_dir():
-            make_folder(received, self.cluster)
+        make_folder(received, self.cluster)
         synchronise(kept.parent)
+
+    def _take_up_received(self, name: str) -> None:
+        """The reverse, where that was done. The empty folder that stands between the two names is made again by a run that finds it gone."""
+        received = self._current().received
+        old = received.parent / name
+        if not old.is_dir():
+            return
+        self._rotate_received(f"{name}.undone")
+        if not any(received.iterdir()):
+            received.rmdir()
+            old.rename(received)
+            synchronise(received.parent)
 
     def undo(self, report: Report, *, check: bool) -> None:
         """Put back what a recovery replaced; what it had recovered is kept until it is removed."""
@@ -197,8 +221,8 @@ class Recovery:
         report.entry = entry
         if entry.phase == journals.UNDONE:
             return
-        if not entry.replaced and entry.phase != journals.PROMOTING:
-            raise ArchiveError("the recovery replaced nothing, as there were no data any more: there is nothing to put back")
+        if self._in_use(entry.inode) and not self._is_kept(entry):
+            raise ArchiveError(f"{self.beside(entry)} is not what the recovery replaced (or it replaced nothing): there is nothing to put back")
         report.changed = True
         if check:
             return
@@ -210,7 +234,7 @@ class Recovery:
         report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.UNDONE))
 
     def clean(self, report: Report, *, check: bool) -> None:
-        """Remove the side instance and all data folders that are not in use."""
+        """Remove the side instance and all data folders that are not in use. The journal goes first: what is half removed must not be put back."""
         entry = self.journal.read()
         if entry is not None and entry.phase in (journals.PROMOTING, journals.UNDOING):
             raise ArchiveError(f"the recovery {entry.id} was cut off while it was {entry.phase}: finish it first (state=promoted or state=undone)")
@@ -220,10 +244,10 @@ class Recovery:
             return
         if entry is not None:
             self.side(entry).remove()
+            self.journal.remove()
         for path in self.kept():
             self.told(f"removing {path.name}")
             shutil.rmtree(path)
-        self.journal.remove()
 
     def _discard(self, entry: Entry) -> None:
         self.side(entry).remove()
@@ -232,6 +256,10 @@ class Recovery:
 
     def _in_use(self, inode: int) -> bool:
         return self.data.is_dir() and self.data.stat().st_ino == inode
+
+    def _is_kept(self, entry: Entry) -> bool:
+        folder = self.beside(entry)
+        return bool(entry.replaced) and folder.is_dir() and folder.stat().st_ino == entry.replaced
 
     def _stop_live(self) -> None:
         """The server first: what it writes in the end still reaches its companion and the archive."""
@@ -247,12 +275,7 @@ class Recovery:
     def _start_live(self, entry: Entry, report: Report, *, back: bool = False) -> None:
         """Received log of the timeline that goes is put aside, that of the one that comes back is taken up again."""
         if back:
-            self._rotate_received(f"{entry.id}.undone")
-            received = self._current().received
-            old = received.parent / entry.id
-            if old.is_dir() and not any(received.iterdir()):
-                received.rmdir()
-                old.rename(received)
+            self._take_up_received(entry.id)
             self._take_archive(entry.displaced or CURRENT, entry.cluster)
         else:
             self._take_archive(entry.cluster, entry.displaced)
@@ -278,13 +301,20 @@ class Recovery:
                 return
             if time.monotonic() > deadline or health.status in ("exited", "dead"):
                 words = " ".join(docker.logs(self.cluster.container, 5).split())
-                raise ArchiveError(f"{self.cluster.container} is {health.word} on the recovered data: {words}. state=undone brings the old ones back")
+                raise ArchiveError(f"{self.cluster.container} is {health.word} after the exchange: {words}. state=undone brings the old data back")
             time.sleep(0.5)
 
-    def _percent(self, line: str) -> None:
-        done = percent(line)
-        if done is not None and done % 25 == 0:
-            self.told(f"restored {done} %")
+    def _quarters(self) -> Callable[[str], None]:
+        """Hears pgBackRest, and tells each quarter once."""
+        told = [0]
+
+        def hear(line: str) -> None:
+            quarter = (percent(line) or 0) // 25 * 25
+            if quarter > told[-1]:
+                told.append(quarter)
+                self.told(f"restored {quarter} %")
+
+        return hear
 
 
 def described(plan: looks.Plan) -> dict[str, Any]:

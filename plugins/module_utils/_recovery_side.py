@@ -22,7 +22,9 @@ from ansible_collections.nexanest.database.plugins.module_utils._recovery_target
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster
 
 _STATE = """
-SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_get_wal_replay_pause_state(), pg_catalog.pg_last_wal_replay_lsn(),
+SELECT pg_catalog.pg_is_in_recovery(),
+       CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_get_wal_replay_pause_state() END,
+       pg_catalog.pg_last_wal_replay_lsn(),
        pg_catalog.pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
        (SELECT wait_event FROM pg_catalog.pg_stat_activity WHERE backend_type = 'startup')
 """
@@ -33,8 +35,8 @@ _RECOVERY_SETTINGS = (
 )
 # The startup process waits like this after it found no more log anywhere.
 _NOTHING_MORE = "RecoveryRetrieveRetryInterval"
+_LOWER_SETTINGS = "because of insufficient parameter settings"
 _ENDED_EARLY = re.compile(r"last completed transaction was at log time (?P<moment>[0-9-]+ [0-9:.]+\+\d\d)")
-
 
 _SCRATCH = "/tmp"  # noqa: S108  inside the container
 _LIBRARIES = re.compile(r"^shared_preload_libraries = '(?P<names>[^']*)'", re.MULTILINE)
@@ -131,8 +133,9 @@ class Side:
         while time.monotonic() < deadline:
             found = self.look(target)
             if found is None and not self.running():
-                raise SideFailed(self._why())
+                raise SideFailed(why(self._log()))
             if found is not None and found.done and (target.kind != LATEST or found == last):
+                self._refuse_settings()
                 return found
             if found is not None and found != last:
                 told(f"recovered to {found.moment or 'the backup'}, {found.lsn}")
@@ -184,16 +187,29 @@ class Side:
                 self.stop()
             _docker(lambda docker: docker.remove("container", self.container))
 
-    def _why(self) -> str:
-        """The reason out of its log."""
-        text = _docker(lambda docker: docker.logs(self.container))
-        lines = text.splitlines()
-        ended = [found["moment"] for found in map(_ENDED_EARLY.search, lines) if found]
-        if ended and "before configured recovery target was reached" in text:
-            return f"the log ends before the target: its last transaction is of {ended[-1]}. Leave the target out to recover the latest moment"
-        told = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line and "starting up" not in line]
-        told += [line for line in lines if "ERROR: [" in line or line.startswith("wal-get:")]
-        return f"the recovery ended: {'; '.join(dict.fromkeys(told[-4:])) or 'its log says nothing'}"
+    def _refuse_settings(self) -> None:
+        """Where a setting was lowered since, the recovery pauses on its way, which looks like a target."""
+        text = self._log()
+        if _LOWER_SETTINGS in text:
+            raise SideFailed(why(text))
+
+    def _log(self) -> str:
+        return _docker(lambda docker: docker.logs(self.container))
+
+
+def why(text: str) -> str:
+    """The reason why a recovery ended, out of the server's log."""
+    lines = text.splitlines()
+    if _LOWER_SETTINGS in text:
+        details = [line.partition("DETAIL:")[2].strip() for line in lines if "lower setting than on the primary" in line]
+        return f"the server has less of a setting than it had in the log: {' '.join(details[-1:])} Raise it (make db-start), then recover again"
+    ended = [found["moment"] for found in map(_ENDED_EARLY.search, lines) if found]
+    if "before configured recovery target was reached" in text:
+        last = f"its last transaction is of {ended[-1]}" if ended else "there is no transaction in it after the base backup"
+        return f"the log ends before the target: {last}. Leave the target out to recover the latest moment"
+    told = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line and "starting up" not in line]
+    told += [line for line in lines if "ERROR: [" in line or line.startswith("wal-get:")]
+    return f"the recovery ended: {'; '.join(dict.fromkeys(told[-4:])) or 'its log says nothing'}"
 
 
 def _docker(work: Callable[[Docker], Answer], timeout: float = 60) -> Answer:

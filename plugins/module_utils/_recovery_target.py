@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -61,10 +61,43 @@ class Reach:
 
     @property
     def oldest(self) -> datetime:
-        return datetime.fromtimestamp(self.backups[0].stop, tz=UTC)
+        return datetime.fromtimestamp(next(backup.stop for backup in self.backups if not backup.damaged), tz=UTC)
 
     def __str__(self) -> str:
         return f"{shown(self.oldest)} to {shown(self.newest)}"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The timeline that a recovery follows. number: 0 where only PostgreSQL will know; left: where the timelines before it were left, as far as is known."""
+
+    number: int = 0
+    left: Mapping[int, int] = field(default_factory=dict)
+
+    def of_use(self, backups: Sequence[BaseBackup]) -> tuple[BaseBackup, ...]:
+        """The backups from which this timeline can be reached: not those that were taken after it had branched off, or on another branch."""
+        return tuple(backup for backup in backups if self._leads_from(backup))
+
+    def newest(self, names: Sequence[str]) -> str:
+        """The newest of some segments that is on this timeline, "" for none."""
+        own = [name for name in names if self.number in (0, int(name[:8], 16))]
+        return max(own, key=lambda name: name[8:], default="")
+
+    def _leads_from(self, backup: BaseBackup) -> bool:
+        timeline = int(backup.wal_start[:8], 16)
+        if self.number in (0, timeline):
+            return True
+        if self.left:
+            return timeline in self.left and position(backup.lsn_stop) <= self.left[timeline]
+        return timeline < self.number
+
+
+def lineage_of(timeline: str, history: str) -> Lineage:
+    """timeline: its number, or a word such as latest; history: the text of its history file, "" where that is not known."""
+    if not timeline.isdigit():
+        return Lineage()
+    rows = [line.split() for line in history.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return Lineage(int(timeline), {int(row[0]): position(row[1]) for row in rows if len(row) > 1})
 
 
 def shown(moment: datetime) -> str:
@@ -100,10 +133,13 @@ def _time(text: str) -> Target:
 
 
 def choose(target: Target, reach: Reach, points: Sequence[RestorePoint], label: str = "") -> BaseBackup:
-    """The backup to begin with: the newest that ended before the target. label: the operator's choice. Raises TargetError."""
+    """The backup to begin with: the newest that ended before the target. label: the operator's choice. Raises TargetError.
+
+    Of a transaction nobody knows when it was: from the oldest backup on it is found, wherever it is.
+    """
     whole = [backup for backup in reach.backups if not backup.damaged]
     if not whole:
-        raise TargetError("the archive holds no base backup yet: take one (make db-base-backup), and see the status for why there is none")
+        raise TargetError("the archive holds no base backup of this timeline: take one (make db-base-backup), and see the status for why there is none")
     if label:
         return _named(label, whole)
     fitting = [backup for backup in whole if _before(backup, target, points)]
@@ -111,7 +147,7 @@ def choose(target: Target, reach: Reach, points: Sequence[RestorePoint], label: 
         raise TargetError(
             f"{target} is before the first base backup ended: from {shown(reach.oldest)} on a recovery is possible; the backup sets reach further"
         )
-    return fitting[-1]
+    return fitting[0] if target.kind == XID else fitting[-1]
 
 
 def _named(label: str, backups: Sequence[BaseBackup]) -> BaseBackup:

@@ -40,13 +40,14 @@ def _backups(backups: Mapping[str, Any]) -> str:
 
 def _archive(archive: Mapping[str, Any]) -> str:
     """One line about a continuous backup: what a recovery could reach, and how it is kept."""
+    aside = f"; kept aside: {', '.join(archive['aside'])}" if archive["aside"] else ""
     if archive["last_backup_age"] is None:
-        return f"archive of {archive['name']}: no base backup"
+        return f"archive of {archive['name']}: no base backup{aside}"
     newest = archive["newest_age"]
     until = "an unknown moment" if newest is None else f"{duration(round(newest))} ago" if newest >= 1 else "now"
     how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
     backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
-    return f"archive of {archive['name']}: recoverable from {duration(archive['oldest_age'])} ago until {until} ({how}); {backup}"
+    return f"archive of {archive['name']}: recoverable from {duration(archive['oldest_age'])} ago until {until} ({how}); {backup}{aside}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

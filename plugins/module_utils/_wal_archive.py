@@ -5,6 +5,7 @@
 
 <folder>/current/repository          pgBackRest's, of the cluster that runs
 <folder>/current/received/current    write-ahead log as the companion got it; beside it what it had got when a recovery replaced the cluster's timeline
+<folder>/current/received/cluster    the system identifier of the cluster whose log that is
 <folder>/current/archived/last       the newest segment that is in the repository
 <folder>/<system identifier>/…       the same of a cluster that ran here before
 """

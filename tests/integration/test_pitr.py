@@ -141,6 +141,8 @@ def test_nothing_acknowledged_is_lost_with_the_server_and_its_volume(server: Arc
     server.lose()
     server.start()
     server.query(f"CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{server.password}'")
+    time.sleep(3)
+    assert server.query("SELECT 1 FROM pg_stat_replication") == [], "the companion writes nothing over what it has of the lost cluster"
     made = server.converge()
     assert made["set_aside"] == lost, made
     docker("start", server.companion)

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From facts about a continuous backup to problems with remedies, and to a line in the status."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts, described, problems
+from ansible_collections.nexanest.database.plugins.module_utils._stack_info import GREEN, RED, YELLOW, status
+from ansible_collections.nexanest.database.plugins.module_utils._status_report import report
+
+HOUR, DAY = 3600, 86400
+NOW = 1748700000
+LIMIT = 8 * DAY
+GOOD = Facts(
+    name="timescaledb",
+    now=NOW,
+    archiving=True,
+    backups=(("20250529-020000F", "full", NOW - 2 * DAY), ("20250529-020000F_20250531-020000I", "incr", NOW - HOUR)),
+    repository_of="7713",
+    system_id="7713",
+    archived_wal="0000000100000000000000A3",
+    archived_age=41.5,
+    streaming=True,
+    lag_bytes=0,
+    lag_seconds=0.2,
+    slot="reserved",
+    safe_bytes=4 << 30,
+    keep_bytes=4 << 30,
+)
+
+
+def but(**parts: Any) -> Facts:
+    return dataclasses.replace(GOOD, **parts)
+
+
+def found(facts: Facts) -> list[tuple[str, str, str]]:
+    return [(problem.level, problem.what, problem.remedy) for problem in problems(facts, LIMIT, lambda name: f"make {name} STACK=shop")]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        GOOD,
+        but(synchronous=True),
+        but(recovery=("promoted", "time x")),
+        but(recovery=("undone", "time x")),
+        but(failed_wal="0000000100000000000000A2", failed_age=90.0),
+        but(safe_bytes=None, slot="reserved"),
+        but(safe_bytes=2 << 30),
+        but(keep_bytes=-1048576, slot="extended"),
+        but(aside=("7700",)),
+        but(now=NOW + LIMIT - HOUR),
+    ],
+)
+def test_an_archive_that_is_well_has_no_problem(facts: Facts) -> None:
+    assert found(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "what", "remedy"),
+    [
+        (but(trouble="/a is missing"), RED, "the repository could not be asked: /a is missing", "make db-start STACK=shop makes what is missing"),
+        (but(repository_of="7700"), RED, "the one of another cluster (7700), so nothing that is written now is archived", "keeps it aside"),
+        (but(backups=()), RED, "there is no base backup", "make db-base-backup STACK=shop takes one"),
+        (but(now=NOW + LIMIT), YELLOW, "is 8d 1h old, more than 8d 0h", "make db-base-backup STACK=shop"),
+        (but(archiving=False), RED, "archive_mode is off", "site.yml"),
+        (but(failed_wal="0A", failed_age=3.0), RED, "0A failed 3s ago; the server keeps its log", "a full disk, a missing folder"),
+        (but(failed_wal="0A", failed_age=3.0, archived_wal=None, archived_age=None), RED, "segments do not arrive", "pgBackRest's reason"),
+        (but(streaming=False), YELLOW, "would be lost with the server", "make db-start STACK=shop starts it"),
+        (but(streaming=False, synchronous=True), RED, "commits wait for it", "ARGS='-e wal_archive_synchronous=false'"),
+        (but(slot="lost", safe_bytes=None), RED, "gave the companion's slot up", "starts the companion, which begins a new one"),
+        (but(slot="extended"), YELLOW, "4096 MB more and it is given up", "starts the companion"),
+        (but(safe_bytes=1 << 30), YELLOW, "1024 MB more", "starts the companion"),
+        (but(slot="unreserved", safe_bytes=-5), YELLOW, "0 MB more", "starts the companion"),
+        (but(recovery=("promoting", "time x")), RED, "a recovery to time x was cut off while promoting", "make db-pitr STACK=shop STATE=promoted finishes"),
+        (but(recovery=("undoing", "time x")), RED, "cut off while undoing", "STATE=undone finishes"),
+        (but(recovery=("ready", "time x")), YELLOW, "a side instance stands at time x", "make db-pitr STACK=shop STATE=promoted or STATE=cleaned"),
+        (but(recovery=("unreadable", "/c/pitr.json cannot be read")), RED, "its journal is damaged", "/c/pitr.json cannot be read"),
+    ],
+)
+def test_each_fault_is_one_problem(facts: Facts, level: str, what: str, remedy: str) -> None:
+    ((told, words, advice),) = found(facts)
+    assert told == level
+    assert what in words
+    assert remedy in advice
+
+
+def test_of_a_server_that_is_silent_only_the_repository_is_judged() -> None:
+    silent = Facts("timescaledb", silent="connection refused", now=NOW, backups=GOOD.backups, repository_of="7713")
+    assert found(silent) == []
+    assert [level for level, _what, _remedy in found(dataclasses.replace(silent, backups=()))] == [RED]
+
+
+def test_several_faults_are_all_told() -> None:
+    assert len(found(but(trouble="x", archiving=False, streaming=False, slot="lost", recovery=("ready", "y")))) == 5
+
+
+@pytest.mark.parametrize(
+    ("facts", "newest"),
+    [(GOOD, 0.2), (but(lag_seconds=None), 0.0), (but(streaming=False), 41.5), (but(streaming=False, archived_age=None), None)],
+)
+def test_the_newest_moment_is_the_companions_or_the_archives(facts: Facts, newest: float | None) -> None:
+    assert described(facts, [])["newest_age"] == newest
+
+
+def test_ages_are_told_from_the_oldest_the_newest_and_the_last_full_backup() -> None:
+    data = described(GOOD, [])
+    assert (data["backups"], data["oldest_age"], data["last_backup_age"], data["last_full_age"]) == (2, 2 * DAY, HOUR, 2 * DAY)
+    assert data["last_backup"] == "20250529-020000F_20250531-020000I"
+    nothing = described(Facts("x"), [])
+    assert (nothing["backups"], nothing["last_backup"], nothing["oldest_age"], nothing["last_backup_age"], nothing["last_full_age"]) == (
+        0,
+        "",
+        None,
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "line", "level"),
+    [
+        (GOOD, "recoverable from 2d 0h ago until now (within about a second); base backup 1h 0m ago, full 2d 0h ago", GREEN),
+        (but(synchronous=True), "until now (every acknowledged commit)", GREEN),
+        (but(lag_seconds=90.0), "until 1m 30s ago (within about a second)", GREEN),
+        (but(streaming=False), "until 42s ago (to the last archived segment)", YELLOW),
+        (but(streaming=False, archived_age=None), "until an unknown moment", YELLOW),
+        (but(backups=()), "archive of timescaledb: no base backup", RED),
+        (but(aside=("7700", "7711")), "full 2d 0h ago; kept aside: 7700, 7711", GREEN),
+    ],
+)
+def test_the_status_has_a_line_about_each_archive_and_counts_its_problems(facts: Facts, line: str, level: str) -> None:
+    wrong = problems(facts, LIMIT, lambda name: f"make {name}")
+    whole = status([], [], archives=[described(facts, wrong)])
+    assert whole["overall"] == level
+    lines = report(whole).splitlines()
+    assert any(line in one for one in lines), lines
+    assert ("all is well" in lines) == (level == GREEN)
+    assert all(f"{problem.level}: archive of timescaledb: {problem.what}" in lines for problem in wrong)
+
+
+def test_a_stack_without_an_archive_has_no_line() -> None:
+    whole = status([], [])
+    assert whole["archives"] == []
+    assert "archive" not in report(whole)
