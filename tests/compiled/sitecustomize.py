@@ -24,7 +24,7 @@ def _remember(folder: str) -> None:
         try:
             with open(name, "rb") as file:  # noqa: PTH123
                 return marshal.loads(file.read())  # noqa: S302  (root's own folder)
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, TypeError, EOFError):
             code = compile_source(path, source)
         with contextlib.suppress(OSError):
             _write(name, marshal.dumps(code))

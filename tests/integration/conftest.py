@@ -17,7 +17,6 @@ import timescale_editions  # noqa: E402  (the path above is what makes it import
 from stack import Stack, stack_named  # noqa: E402
 
 SHARED = "the shared stack"
-COUNTS_SHADOWS = ("test_migration_shadow.py",)
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +56,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def queue(nodeid: str) -> str:
-    """A file's tests are one; those of all files that use the shared stack, or count what its runs make, are one too."""
+    """A file's tests are one; those of all files that use the shared stack are one too."""
     name = Path(nodeid.partition("::")[0]).name
-    return SHARED if name in COUNTS_SHADOWS or uses_stack(name) else name
+    return SHARED if uses_stack(name) else name
 
 
 @functools.cache
