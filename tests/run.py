@@ -25,8 +25,11 @@ LOGS = ROOT / ".cache" / "tests" / "logs"
 PYTHON = str(BIN / "python")
 # Integration and molecule need the images: the stack's deployment has built them.
 NEEDS_STACK = ("integration", "molecule", "bench")
-# Its steps are also those of bare_host and of the integration tests' own stack.
-LONG_SCENARIO = "default"
+# What they show is also shown by others: by `services` (all of the roles' scenarios in one run), by bare_host, and by tests/integration.
+LONG_SCENARIOS = ("data_model", "default", "docker", "images", "pgadmin", "postgres", "redis", "timescaledb")
+# A test waits for containers a third of its time: one process more than there are cores keeps them busy.
+WORKERS = (os.cpu_count() or 1) + 1
+PARALLEL = (f"--numprocesses={WORKERS}", "--no-loadscope-reorder")
 ENDED = threading.Event()
 
 
@@ -82,7 +85,7 @@ def pytest_check(name: str, *argv: str, timeout: int) -> Check:
 
 def molecule_checks(wanted: list[str]) -> list[Check]:
     """One per scenario."""
-    names = wanted or sorted({path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} - {LONG_SCENARIO})
+    names = wanted or sorted({path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} - set(LONG_SCENARIOS))
     return [Check(name, tool("molecule", "test", "--scenario-name", name), timeout=1800) for name in names]
 
 
@@ -93,9 +96,9 @@ def checks(part: str, scenarios: list[str]) -> list[Check]:
         "lint": lint_checks(),
         "unit": [pytest_check("unit", "tests/unit", "--quiet", timeout=300)],
         "stack": [Check("deploy the test stack", (PYTHON, "tests/integration/deploy.py"), timeout=1800)],
-        "integration": [pytest_check("integration", "tests/integration", "--durations=40", timeout=4800)],
+        "integration": [pytest_check("integration", "tests/integration", "--durations=40", *PARALLEL, timeout=4800)],
         "molecule": molecule_checks(scenarios),
-        "long": [pytest_check("long", "tests", "-m", "long", timeout=14400), *molecule_checks([LONG_SCENARIO])],
+        "long": [pytest_check("long", "tests", "-m", "long", timeout=14400), *molecule_checks(list(LONG_SCENARIOS))],
         "bench": [
             Check("an inventory for it", (PYTHON, "tests/integration/deploy.py", "--inventory", "nexabench")),
             Check("bench", (PYTHON, "tests/benchmarks/bench.py", bench, "nexabench"), timeout=3600, live=True),
@@ -192,7 +195,7 @@ def count_tests(outcome: Outcome, report: Path, code: int) -> None:
 
 
 def run(parts: list[str], scenarios: list[str]) -> list[Outcome]:
-    """All parts: the stack's deployment beside lint and unit, then what needs its images side by side (they mostly wait for containers)."""
+    """All parts: the stack's deployment beside lint and unit, then what needs its images side by side (they often wait for containers)."""
     outcomes: list[Outcome] = []
     background: list[tuple[Outcome, Running]] = []
     current: list[Running] = []
@@ -266,7 +269,7 @@ def left_to_long() -> str:
         timeout=120,
     )
     names = [line.rpartition("::")[2] for line in collected.stdout.splitlines() if "::" in line]
-    return f"{len(names)} tests ({', '.join(names)}) and molecule's scenario {LONG_SCENARIO}"
+    return f"{len(names)} tests ({', '.join(names)}) and molecule's scenarios {', '.join(LONG_SCENARIOS)}"
 
 
 def summary(outcomes: list[Outcome], started: float) -> bool:

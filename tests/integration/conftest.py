@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents
 
 import timescale_editions  # noqa: E402  (the path above is what makes it importable)
 from stack import Stack, stack_named  # noqa: E402
+
+SHARED = "the shared stack"
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +38,33 @@ def stack() -> Iterator[Stack]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the shared stack last: the throw-away servers of the others do not compete with it for memory."""
-    items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+    """Tests of the shared stack first: in several processes they are the longest queue."""
+    items.sort(key=lambda item: queue(item.nodeid) != SHARED)
     timescale_editions.skip_others(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --numprocesses: what is in one queue runs in one process, in order."""
+    # Only there: xdist is a part of these runs alone.
+    from xdist.scheduler import LoadFileScheduling
+
+    class Queues(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return queue(nodeid)
+
+    return Queues(config, log)
+
+
+def queue(nodeid: str) -> str:
+    """A file's tests are one; those of all files that use the shared stack are one too."""
+    name = Path(nodeid.partition("::")[0]).name
+    return SHARED if uses_stack(name) else name
+
+
+@functools.cache
+def uses_stack(name: str) -> bool:
+    path = Path(__file__).with_name(name)
+    return path.is_file() and "stack: Stack" in path.read_text(encoding="utf-8")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

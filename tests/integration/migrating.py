@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -67,9 +70,21 @@ def catalog(server: Server, database: str = "auth") -> Catalog:
 
 
 def shadows() -> list[str]:
-    """Containers of shadows that are there."""
-    argv = ["docker", "ps", "--all", "--quiet", "--filter", f"label={LABEL}=shadow"]
-    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    """Containers of shadows that this test's runs made; other processes' are there too."""
+    argv = ["docker", "ps", "--all", "--no-trunc", "--filter", f"label={LABEL}=shadow", "--format", "{{.ID}} {{.Mounts}}"]
+    found = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    makers = [(line.split()[0], re.search(r"nexanest-shadow-(\d+)-", line)) for line in found]
+    return [container for container, maker in makers if maker is None or _ours(int(maker[1]))]
+
+
+def _ours(pid: int) -> bool:
+    """Is it below this process? One that was killed has no parents any more, and is taken for ours."""
+    while pid not in (0, 1, os.getpid()):
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+        except OSError:
+            return True
+    return pid == os.getpid()
 
 
 def in_ledger(server: Server) -> list[str]:

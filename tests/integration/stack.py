@@ -210,6 +210,8 @@ def environment(**more: str) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
         "ANSIBLE_CALLBACKS_ENABLED": "test_results",
+        "PYTHONPATH": str(ROOT / "tests" / "compiled"),
+        "NEXANEST_TEST_COMPILED": str(ROOT / ".cache" / "tests" / "compiled"),
         **more,
     }
 
