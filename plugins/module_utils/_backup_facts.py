@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, Grant, LeftOut, Server, Table
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, Grant, LargeObjects, LeftOut, Server, Table
 
 if TYPE_CHECKING:
     import psycopg2.extensions
@@ -77,13 +77,25 @@ _DATABASE = """
 SELECT pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding,
   CASE d.datlocprovider WHEN 'b' THEN 'builtin' WHEN 'i' THEN 'icu' ELSE 'libc' END AS locale_provider,
   coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale, d.datcollate AS collate, d.datctype AS ctype,
-  d.datconnlimit AS conn_limit, shobj_description(d.oid, 'pg_database') AS comment, d.datacl IS NULL AS untouched, pg_database_size(d.oid) AS bytes
+  d.datconnlimit AS conn_limit, shobj_description(d.oid, 'pg_database') AS comment, d.datacl IS NULL AS untouched, pg_database_size(d.oid) AS bytes,
+  (SELECT nullif(t.spcname, 'pg_default') FROM pg_tablespace t WHERE t.oid = d.dattablespace) AS tablespace
 FROM pg_database d WHERE d.datname = current_database()
 """
 
 _ACL = """
 SELECT CASE a.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(a.grantee) END, pg_get_userbyid(a.grantor), a.privilege_type, a.is_grantable
 FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = current_database() ORDER BY 1, 2, 3
+"""
+
+# A length is where the last page ends: holes are pages in the copy.
+_LARGE_OBJECTS = """
+SELECT (SELECT count(*) FROM pg_largeobject_metadata),
+  (SELECT coalesce(sum(size), 0)::bigint FROM (SELECT max(pageno::bigint * (current_setting('block_size')::int / 4) + octet_length(data)) AS size
+    FROM pg_largeobject GROUP BY loid) l)
+"""
+
+_TABLESPACES = """
+SELECT DISTINCT t.spcname FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE t.spcname <> 'pg_global' ORDER BY 1
 """
 
 _EXTENSIONS = "SELECT extname, extversion FROM pg_extension ORDER BY extname"
@@ -103,6 +115,15 @@ _PARTS = """
 SELECT schema_name, table_name FROM _timescaledb_catalog.chunk
 UNION SELECT schema_name, table_name FROM _timescaledb_catalog.hypertable WHERE compression_state = 2
 """
+
+
+@dataclass(frozen=True)
+class Countable:
+    """A table with rows. whole: those of its chunks are its own."""
+
+    schema: str
+    name: str
+    whole: bool
 
 
 def server(connection: psycopg2.extensions.connection, kind: str, folder: str) -> Server:
@@ -156,8 +177,18 @@ def database(connection: psycopg2.extensions.connection, name: str, folder: str)
         acl = [Grant(*row) for row in cursor.fetchall()]
         cursor.execute(_EXTENSIONS)
         extensions = dict(cursor.fetchall())
+        cursor.execute(_TABLESPACES)
+        facts["tablespaces"] = [row[0] for row in cursor.fetchall()]
+    facts["tablespace"] = facts["tablespace"] or ""
     untouched = facts.pop("untouched")
     return Database(name=name, path=folder, catalog=f"{folder}.catalog.json", acl=None if untouched else acl, tables=[], extensions=extensions, **facts)
+
+
+def large_objects(connection: psycopg2.extensions.connection) -> LargeObjects:
+    """As the session's transaction sees them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LARGE_OBJECTS)
+        return LargeObjects(*_row(cursor))
 
 
 def names(connection: psycopg2.extensions.connection) -> list[tuple[str, str]]:
@@ -184,17 +215,25 @@ def hold(connection: psycopg2.extensions.connection, tables_: Iterable[tuple[str
 
 def tables(connection: psycopg2.extensions.connection) -> list[Table]:
     """Every table with its rows, as the session's transaction sees them."""
+    return [count(connection, one) for one in countable(connection)]
+
+
+def countable(connection: psycopg2.extensions.connection) -> list[Countable]:
+    """Tables whose rows are counted."""
     with connection.cursor() as cursor:
-        roots, parts = _timescale(cursor)
-        counted = [one for one in names(connection) if one not in parts]
-        return [Table(*one, _count(cursor, *one, whole=one in roots)) for one in counted]
+        roots, parts = timescale_tables(cursor)
+        return [Countable(*one, whole=one in roots) for one in names(connection) if one not in parts]
 
 
-def with_tables(found: Database, counted: list[Table]) -> Database:
-    return dataclasses.replace(found, tables=counted)
+def count(connection: psycopg2.extensions.connection, one: Countable) -> Table:
+    """A table with its rows."""
+    with connection.cursor() as cursor:
+        only = sql.SQL("" if one.whole else "ONLY ")
+        cursor.execute(sql.SQL("SELECT count(*) FROM {}{}").format(only, sql.Identifier(one.schema, one.name)))
+        return Table(one.schema, one.name, int(_row(cursor)[0]))
 
 
-def _timescale(cursor: Any) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+def timescale_tables(cursor: Any) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """Hypertables, and the tables that are parts of them."""
     cursor.execute("SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL")
     if not _row(cursor)[0]:
@@ -203,11 +242,6 @@ def _timescale(cursor: Any) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]
     roots = set(cursor.fetchall())
     cursor.execute(_PARTS)
     return roots, set(cursor.fetchall())
-
-
-def _count(cursor: Any, schema: str, name: str, *, whole: bool) -> int:
-    cursor.execute(sql.SQL("SELECT count(*) FROM {}{}").format(sql.SQL("" if whole else "ONLY "), sql.Identifier(schema, name)))
-    return int(_row(cursor)[0])
 
 
 def _records(cursor: Any, query: str) -> list[dict[str, Any]]:

@@ -104,22 +104,22 @@ def _left_out(one: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
     if one["encryption"] is None:
         return (one["id"], *[UNKNOWN] * (len(HEADINGS) - 2), "cannot be read")
+    return (one["id"], age_text(one), size(one["bytes"]), duration(one["seconds"]), *content_columns(one), _verified(one))
+
+
+def age_text(one: Mapping[str, Any]) -> str:
+    return "in the future" if one["age"] is not None and one["age"] < 0 else duration(one["age"])
+
+
+def content_columns(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Of a set's row: numbers of databases, rows and keys of Redis, and the encryption."""
     databases = [database for server in one["servers"].values() for database in server["databases"]]
     return (
-        one["id"],
-        _age(one["age"]),
-        size(one["bytes"]),
-        duration(one["seconds"]),
         str(len(databases)),
         str(sum(database["rows"] for database in databases)),
         str(sum(instance["keys"] for instance in one["redis"].values())),
         "no" if one["encryption"] == "none" else one["encryption"],
-        _verified(one),
     )
-
-
-def _age(seconds: int | None) -> str:
-    return "in the future" if seconds is not None and seconds < 0 else duration(seconds)
 
 
 def _verified(one: Mapping[str, Any]) -> str:

@@ -49,6 +49,14 @@ class Table:
 
 
 @dataclass(frozen=True)
+class LargeObjects:
+    """How many the dump's snapshot saw, and how many bytes they have."""
+
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Grant:
     """One right on a database. grantee: a role, or PUBLIC as the empty text."""
 
@@ -63,6 +71,7 @@ class Database:
     """One dumped database. path: folder of the dump; catalog: file with the snapshot of its catalog; bytes: its size on the server.
 
     locale: of the builtin and ICU providers; acl: None where nothing was ever granted or revoked.
+    tablespace: its own, and tablespaces: others that its objects lie in; empty for the usual one. Sets of before have neither, and no large_objects.
     """
 
     name: str
@@ -80,6 +89,9 @@ class Database:
     bytes: int
     tables: list[Table]
     extensions: dict[str, str]
+    large_objects: LargeObjects | None = None
+    tablespace: str = ""
+    tablespaces: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -226,7 +238,11 @@ def _load(kind: Any, data: Any, where: str) -> Any:
 
 def _load_dataclass(kind: Any, data: dict[str, Any], where: str) -> Any:
     hints = typing.get_type_hints(kind)
-    if set(hints) != set(data):
-        odd = ", ".join(f"{where}.{key}".lstrip(".") for key in sorted(set(hints) ^ set(data)))
-        raise ManifestError(f"{NAME} is damaged (missing or unknown: {odd}): take another set")
-    return kind(**{key: _load(hint, data[key], f"{where}.{key}") for key, hint in hints.items()})
+    odd = (set(hints) ^ set(data)) - (_LATER.get(kind, set()) & set(hints))
+    if odd:
+        raise ManifestError(f"{NAME} is damaged (missing or unknown: {', '.join(f'{where}.{key}'.lstrip('.') for key in sorted(odd))}): take another set")
+    return kind(**{key: _load(hints[key], value, f"{where}.{key}") for key, value in data.items()})
+
+
+# Fields that sets of before have not.
+_LATER: dict[Any, set[str]] = {Database: {"large_objects", "tablespace", "tablespaces"}}

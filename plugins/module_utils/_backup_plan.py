@@ -68,6 +68,16 @@ def unrestorable(manifest: Manifest) -> list[str]:
     ]
 
 
+def moved(manifest: Manifest) -> list[str]:
+    """Databases that lie elsewhere than the others: whoever restores them on another server has to know."""
+    return [
+        f"{server}/{database.name} needs the tablespaces {', '.join(spaces)}: a restore wants them on its server too (CREATE TABLESPACE)"
+        for server, data in manifest.servers.items()
+        for database in data.databases
+        if (spaces := sorted({database.tablespace, *database.tablespaces} - {""}))
+    ]
+
+
 def _shares(last: Manifest) -> dict[tuple[str, str], float]:
     found = {}
     for name, server in last.servers.items():

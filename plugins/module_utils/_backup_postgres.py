@@ -99,8 +99,9 @@ def dump(source: Source, workshop: Workshop, names: Sequence[str]) -> tuple[Dump
     databases: list[Database] = []
     waiting: list[list[Future[File]]] = []
     files: list[File] = []
-    with password_file(workshop.plain, source.neighbour, (source.login["login_user"], source.login["login_password"])) as keys:
-        server = _collect(failures, lambda: _describe(source, workshop, keys, names))
+    login = (source.login["login_user"], source.login["login_password"])
+    with password_file(workshop.plain, source.neighbour, login) as keys, ThreadPoolExecutor(max_workers=1) as beside:
+        describing = beside.submit(_describe, source, workshop, keys, names)
         for name in names:
             found = _collect(failures, lambda name=name: _Dump(source, workshop, keys, name).run())  # type: ignore[misc]
             if found is not None:
@@ -109,6 +110,7 @@ def dump(source: Source, workshop: Workshop, names: Sequence[str]) -> tuple[Dump
             # No more than two databases lie there in plain.
             while len(waiting) > 1:
                 files += _sealed(failures, waiting.pop(0))
+        server = _collect(failures, describing.result)
         for futures in waiting:
             files += _sealed(failures, futures)
     if failures or server is None:
@@ -154,10 +156,10 @@ class _Dump:
             self._picture(cursor, found)
             with ThreadPoolExecutor(max_workers=1) as beside:
                 dumping = beside.submit(self._pg_dump, moment, facts.sizes(session))
-                counted = facts.tables(session)
+                found = dataclasses.replace(found, tables=facts.tables(session), large_objects=facts.large_objects(session))
                 dumping.result()
             cursor.execute("ROLLBACK")
-        return facts.with_tables(found, counted)
+        return found
 
     def _picture(self, cursor: Any, found: Database) -> None:
         """The catalog, for the restore to compare with, and what pg_dump leaves out of the dump."""

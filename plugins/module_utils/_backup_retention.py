@@ -12,6 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
+
+# The option of the modules; the documentation fragment `retention` explains it.
+OPTION: dict[str, Any] = {
+    "type": "dict",
+    "default": {},
+    "apply_defaults": True,
+    "options": {**{name: {"type": "int", "default": 0} for name in ("hourly", "daily", "weekly", "monthly")}, "minimum": {"type": "int", "default": 3}},
+}
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,14 @@ class Store:
         return Entry(name, folder, manifest, verified=self._verification(manifest), copied=self._copy(manifest))
 
     @contextlib.contextmanager
-    def locked(self, what: str, *, wait: float, lock: str = _LOCK) -> Iterator[None]:
-        """Be the only one that makes or removes sets in this folder, or does what another lock is for. The lock dies with its holder."""
+    def locked(self, what: str, *, wait: float, lock: str = _LOCK, make: bool = True) -> Iterator[None]:
+        """Be the only one that makes or removes sets in this folder, or does what another lock is for. The lock dies with its holder.
+
+        make: whether the lock's file is made; where it is not and is missing, nobody can be at work, and nothing is locked.
+        """
+        if not make and not (self.folder / lock).exists():
+            yield
+            return
         with self._locking(lock):
             descriptor = os.open(self.folder / lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:

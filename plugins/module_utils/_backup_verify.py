@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._age import ENDI
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged, Opener
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import File, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry
+from ansible_collections.nexanest.database.plugins.module_utils._parallel import each
 from ansible_collections.nexanest.database.plugins.module_utils._stream import unheard
 
 # Hashing releases the interpreter's lock, so that two files are read at once.
@@ -41,9 +41,8 @@ def verify(entry: Entry, identities: Sequence[str], told: Callable[[int], None] 
     readable, strange = _folder(entry.folder, manifest)
     opener, refusal = _opener(entry, readable, identities)
     opener = replace(opener, told=told)
-    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        # The largest first: two workers then end at about the same time.
-        read = list(pool.map(lambda file: _read(opener, file), sorted(readable, key=lambda file: -file.bytes)))
+    # The largest first: two workers then end at about the same time.
+    read = each(lambda file: _read(opener, file), sorted(readable, key=lambda file: -file.bytes), workers=WORKERS)
     problems = [*gaps(manifest), *strange, *(problem for problem in read if problem)]
     if problems and not entry.folder.is_dir():
         return Outcome((GONE,), content=False, damaged=False)

@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._backup_list import complaints, described
+from ansible_collections.nexanest.database.plugins.module_utils._backup_list import age_text, complaints, content_columns, described
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import Stored
-from ansible_collections.nexanest.database.plugins.module_utils._status_report import UNKNOWN, duration, size, table
+from ansible_collections.nexanest.database.plugins.module_utils._status_report import UNKNOWN, size, table
 
 HEADINGS = ("SET", "AGE", "SIZE", "STACK", "DATABASES", "ROWS", "REDIS KEYS", "ENCRYPTED", "IN THE BUCKET", "HERE")
 
@@ -37,16 +37,4 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
     state, here = "DAMAGED" if one["problems"] else "complete", "yes" if one["here"] else "no"
     if one["encryption"] is None:
         return (one["id"], *[UNKNOWN] * (len(HEADINGS) - 3), state, here)
-    databases = [database for server in one["servers"].values() for database in server["databases"]]
-    return (
-        one["id"],
-        "in the future" if one["age"] is not None and one["age"] < 0 else duration(one["age"]),
-        size(one["bytes"]),
-        one["stack"],
-        str(len(databases)),
-        str(sum(database["rows"] for database in databases)),
-        str(sum(instance["keys"] for instance in one["redis"].values())),
-        "no" if one["encryption"] == "none" else one["encryption"],
-        state,
-        here,
-    )
+    return (one["id"], age_text(one), size(one["bytes"]), one["stack"], *content_columns(one), state, here)

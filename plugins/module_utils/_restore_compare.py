@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _catalog_diff
-from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, Table
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, LargeObjects, Table
 from ansible_collections.nexanest.database.plugins.module_utils._catalog import Catalog
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change
 
@@ -48,6 +48,13 @@ def rows(wanted: Sequence[Table], found: Sequence[Table]) -> list[str]:
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
     ]
+
+
+def large_objects(wanted: LargeObjects | None, found: LargeObjects) -> list[str]:
+    """Sets of before did not count them."""
+    if wanted is None or wanted == found:
+        return []
+    return [f"it has {found.count} large objects of {found.bytes} bytes, it had {wanted.count} of {wanted.bytes}"]
 
 
 def catalogs(wanted: Catalog, found: Catalog, *, same_version: bool) -> list[str]:

@@ -23,6 +23,7 @@ _ERRORS = re.compile(r"^pg_restore: (error:|warning: errors ignored on restore)"
 
 # pg_restore makes a database's event triggers and then connects once more: one on logins must not write into the copy. TimescaleDB has some that it needs.
 _NO_TRIGGERS = {"PGOPTIONS": f"{PGOPTIONS} -c event_triggers=off"}
+_EVENT_TRIGGER = re.compile(r"^\d+; \d+ \d+ ((COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Loader:
         self._run(source, side, label, ["--jobs", str(self.jobs)], _NO_TRIGGERS)
 
     def load_timescale(self, source: str, side: str, label: str, schema: str, elsewhere: Elsewhere | None = None) -> None:
-        """Its own rows before all others. schema: of the extension, which is there."""
+        """Its own rows before all others, event triggers last. schema: of the extension, which is there."""
         listed = [line for line in self._list(source) if elsewhere is None or not line.startswith(f"{elsewhere.number};")]
         own = [line for line in listed if timescale.OWN_DATA.match(line)]
         # A schema of its own was made for the extension; everything else of it (its rights, its comment) is in the dump.
@@ -59,6 +60,8 @@ class Loader:
             "before": [line for line in listed if schema == "public" or not made.match(line)],
             "own": own,
             "rows": [line for line in listed if line not in first],
+            "after": [line for line in listed if not _EVENT_TRIGGER.match(line)],
+            "triggers": [line for line in listed if _EVENT_TRIGGER.match(line)],
         }
         for name, lines in lists.items():
             (self.folder / f"{source}.{name}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -69,7 +72,9 @@ class Loader:
         if elsewhere is not None:
             elsewhere.load()
         self._run(source, side, label, ["--section=data", *self._use(source, "rows"), *parallel])
-        self._run(source, side, label, ["--section=post-data", *parallel])
+        self._run(source, side, label, ["--section=post-data", *self._use(source, "after"), *parallel])
+        if lists["triggers"]:
+            self._run(source, side, label, ["--section=post-data", *self._use(source, "triggers")], _NO_TRIGGERS)
 
     def script(self, source: str, number: int) -> str:
         """One entry of a dump as a script."""

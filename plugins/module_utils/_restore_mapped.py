@@ -63,7 +63,7 @@ def meaning(part: Part, found: Found, role_map: Mapping[str, str]) -> Meaning:
     result.rows += [row for item in part.items for row in _rows(item, found)] + mappings.rows(source, role_map, present)
     if result.names.renamed:
         for item in part.items:
-            result.problems += _rows_problems(part, item)
+            result.problems += mappings.in_rows(item.label, part.catalogs[item.database.name])
             result.notes += _notes(part, item, result.names)
     return result
 
@@ -98,13 +98,6 @@ def _rows(item: Item, found: Found) -> list[dict[str, str]]:
         what = "are not brought: they stay those of the one that is there" if there else "are not brought: site.yml makes them"
         rows.append({"kind": "user token keys", "name": name, "to": item.target, "what": what})
     return rows
-
-
-def _rows_problems(part: Part, item: Item) -> list[str]:
-    texts = mappings.in_rows(item.label, part.catalogs[item.database.name])
-    if "pg_cron" in item.database.extensions:
-        texts.append(f"{item.label} has the extension pg_cron, whose jobs name roles in rows, which no mapping changes: drop it there and take another set")
-    return texts
 
 
 def _notes(part: Part, item: Item, names: Names) -> list[str]:

@@ -62,7 +62,7 @@ class Present:
 class Found:
     """What a server has. extensions: versions that can be created, the default one first; free: bytes for its data, None where that is not known.
 
-    superusers: of the roles.
+    superusers: of the roles; tablespaces: beside the server's own.
     """
 
     version_num: int
@@ -74,6 +74,7 @@ class Found:
     free: int | None
     unfinished: Sequence[str] = field(default=())
     superusers: frozenset[str] = field(default=frozenset())
+    tablespaces: frozenset[str] = field(default=frozenset())
 
 
 def choose(
@@ -113,6 +114,7 @@ def problems(server: Server, items: Sequence[Item], found: Found) -> list[str]:
     for item in items:
         texts += _extension_problems(server, item, found)
         texts += _target_problems(item, found)
+        texts += _tablespace_problems(item, found)
     needed = needed_bytes(items)
     if found.free is not None and found.free < needed:
         texts.append(f"the data of {name} has {found.free / 1e6:.0f} MB free, and the restore needs {needed / 1e6:.0f} MB beside what is there: make room")
@@ -254,6 +256,11 @@ def _timescale_problems(server: Server, item: Item, found: Found, version: str) 
             "continuous aggregates: restore to the licensed image"
         ]
     return []
+
+
+def _tablespace_problems(item: Item, found: Found) -> list[str]:
+    missing = sorted({item.database.tablespace, *item.database.tablespaces} - {"", *found.tablespaces})
+    return [f"{item.label} needs the tablespace {name}, which the server has not: make it (CREATE TABLESPACE), then run this again" for name in missing]
 
 
 def _target_problems(item: Item, found: Found) -> list[str]:

@@ -33,6 +33,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._restore_mark im
 from ansible_collections.nexanest.database.plugins.module_utils._restore_names import Names, by_name
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Found, Item, rules_of, settings_of
 from ansible_collections.nexanest.database.plugins.module_utils._restore_server import Server
+from ansible_collections.nexanest.database.plugins.module_utils._restore_tables import count_and_analyze
 from ansible_collections.nexanest.database.plugins.module_utils._restore_target import TargetError
 
 try:
@@ -249,7 +250,6 @@ class _Copy:
             self._prove(session, settings)
         if self.material.mapped:
             self._keep_keys()
-        self._analyze()
         self._alone()
         with self.server.session(self.side) as session:
             text = mark(session, self.awake)
@@ -316,10 +316,13 @@ class _Copy:
         there = Names(self.material.found.roles).catalog([(*key, properties) for key, properties in _catalog.snapshot(session).items()])
         with session.cursor() as cursor:
             mappings = user_mappings.read(cursor)
+        self.material.loader.progress.begin(self.item.label, "counting its rows and collecting statistics")
+        counted = count_and_analyze(lambda: self.server.session(self.side), self.material.loader.jobs)
         self.material.loader.progress.begin(self.item.label, "comparing it with the set")
         texts = [
             *compare.facts(self.database, found, (settings, database_settings.settings(session, self.side))),
-            *compare.rows(self.database.tables, facts.tables(session)),
+            *compare.rows(self.database.tables, counted),
+            *compare.large_objects(self.database.large_objects, facts.large_objects(session)),
             *compare.catalogs(by_name(wanted), by_name(there), same_version=same_version),
             *user_mappings.differences(self._user_mappings(), mappings),
             *self._strangers(session),
@@ -352,12 +355,6 @@ class _Copy:
             cursor.execute(_ROLES_INSIDE)
             found = {row[0] for row in cursor.fetchall()}
         return [f"the role {name} has something in it, which is none that the mapping gives" for name in sorted(found - become)]
-
-    def _analyze(self) -> None:
-        """Plans of the first queries shall not be guesses."""
-        self.material.loader.progress.begin(self.item.label, "collecting statistics")
-        with self.server.session(self.side) as session, session.cursor() as cursor:
-            cursor.execute("ANALYZE")
 
     def _alone(self, limit: float = 30) -> None:
         """Wait until the sessions before have ended: they tell their counters at the latest then."""

@@ -225,7 +225,7 @@ class RedisTarget:
             )
 
     def _start(self) -> dict[str, str]:
-        """Start it and wait until it is healthy and answers; what it says of its load."""
+        """Start it and wait until it is healthy and has loaded its data; what it says of its load."""
         Docker().start(self.container)
         deadline = time.monotonic() + self.timeout
         first = health = health_of(Docker().inspect("container", [self.container])[0])
@@ -233,7 +233,10 @@ class RedisTarget:
         while time.monotonic() < deadline and not health.hopeless(since=first):
             try:
                 if health.good:
-                    return RedisServer(self.login).section("persistence")
+                    info = RedisServer(self.login).section("persistence")
+                    if info["loading"] == "0":  # it says so much while it loads, too
+                        return info
+                    problem = "it is still loading"
             except RedisFailed as error:
                 problem = str(error)
             time.sleep(_INTERVAL)

@@ -240,10 +240,12 @@ def _untouched(targets: Sequence[Target]) -> bool:
 
 
 @contextlib.contextmanager
-def opened(params: Mapping[str, Any]) -> Iterator[Restore]:
-    """A run that holds the lock of the folder, so that no backup is made meanwhile."""
+def opened(params: Mapping[str, Any], *, check: bool = False) -> Iterator[Restore]:
+    """A run that holds the lock of the folder, so that no backup is made meanwhile. check: nothing is made or removed, not even the folder and its lock."""
     run = Restore(params)
-    run.store.prepare()
-    with run.store.locked(f"restore ({params['state']})", wait=params["lock_wait"]), contextlib.closing(run.parties):
-        run.store.sweep()
+    if not check:
+        run.store.prepare()
+    with run.store.locked(f"restore ({params['state']})", wait=params["lock_wait"], make=not check), contextlib.closing(run.parties):
+        if not check:
+            run.store.sweep()
         yield run

@@ -104,11 +104,13 @@ class Server:
             extensions = {name: [default, *(one for one in versions if one != default)] for name, default, versions in cursor.fetchall()}
             cursor.execute("SELECT rolname, rolsuper FROM pg_roles")
             roles = dict(cursor.fetchall())
+            cursor.execute("SELECT spcname FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')")
+            spaces = frozenset(row[0] for row in cursor.fetchall())
         offered = extensions.get("timescaledb")
         if licence is None and offered:
             licence = self._license(offered[0])
         superusers = frozenset(name for name, is_one in roles.items() if is_one)
-        return Found(version, licence, library, databases, extensions, frozenset(roles), self._free(folder), superusers=superusers)
+        return Found(version, licence, library, databases, extensions, frozenset(roles), self._free(folder), superusers=superusers, tablespaces=spaces)
 
     def _license(self, version: str) -> str | None:
         """TimescaleDB's setting, where the configuration has none: only its own library knows the default."""

@@ -50,6 +50,8 @@ def create(cursor: Any, name: str, database: Database, rules: str | None) -> Non
     if database.locale is not None:
         option = "ICU_LOCALE" if database.locale_provider == "icu" else "BUILTIN_LOCALE"
         parts.append(sql.SQL(f"{option} {{}}").format(sql.Literal(database.locale)))
+    if database.tablespace:
+        parts.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(database.tablespace)))
     if rules is not None:
         parts.append(sql.SQL("ICU_RULES {}").format(sql.Literal(rules)))
     cursor.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(parts)))

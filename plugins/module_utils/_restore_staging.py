@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._age import ENDI
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged, Opener
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import File, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import STAGING
+from ansible_collections.nexanest.database.plugins.module_utils._parallel import each
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Choice
 
 # Files are opened side by side, as the machines have it that this is made for: two cores.
@@ -26,8 +27,11 @@ OPENERS = 2
 
 @contextmanager
 def folder(beside: Path, name: str) -> Iterator[Path]:
-    """A private folder on the sets' own file system; gone at the end, and swept by the next run where the end was sudden."""
-    staging = beside / f"{STAGING}{name}"
+    """A private folder on the sets' own file system; gone at the end, and swept by the next run where the end was sudden.
+
+    Where the sets have no folder yet (a check of a set from elsewhere), it is among the temporary ones.
+    """
+    staging = (beside if beside.is_dir() else Path(tempfile.gettempdir())) / f"{STAGING}{name}"
     staging.mkdir(mode=0o700)
     try:
         yield staging
@@ -100,7 +104,6 @@ def _take(opener: Opener, file: File, target: Path) -> None:
 
 def _each(files: Sequence[File], work: Any) -> list[str]:
     """Try all; a wrong key is said once."""
-    problems: dict[str, None] = {}
 
     def one(file: File) -> str:
         try:
@@ -115,8 +118,6 @@ def _each(files: Sequence[File], work: Any) -> list[str]:
             return f"{file.path} could not be read or put aside ({error.strerror})"
         return ""
 
-    with ThreadPoolExecutor(max_workers=OPENERS) as pool:
-        for text in pool.map(one, files):
-            if text:
-                problems[text] = None
-    return list(problems)
+    # The largest first: all workers then end at about the same time.
+    found = each(one, sorted(files, key=lambda file: -file.bytes), workers=OPENERS)
+    return list(dict.fromkeys(text for text in found if text))

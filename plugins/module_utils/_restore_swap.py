@@ -81,6 +81,13 @@ def clients(server: Server, names: Sequence[str]) -> list[str]:
             time.sleep(0.1)
 
 
+def oid(cursor: Any, name: str) -> int | None:
+    """Of a database by its name."""
+    cursor.execute("SELECT oid FROM pg_database WHERE datname = %s", (name,))
+    found = cursor.fetchall()
+    return int(found[0][0]) if found else None
+
+
 def exchange(server: Server, moves: Sequence[Move], state: str, *, disconnect: bool) -> None:
     """Do the moves, or none of them."""
     moves = sorted(moves, key=lambda move: move.name)
@@ -99,7 +106,7 @@ def reopen(server: Server, rows: Sequence[Row]) -> None:
     with server.control.cursor() as cursor, transaction(cursor):
         for row in ledger.rows(server.control):
             if row.closed and (row.restore, row.number) in {(one.restore, one.number) for one in rows}:
-                if _oid(cursor, row.name) is not None:
+                if oid(cursor, row.name) is not None:
                     cursor.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(row.name)))
                     opened.append(row.name)
                 ledger.change(cursor, row, closed=False)
@@ -130,7 +137,7 @@ def _wait(server: Server, attempt: Callable[[], bool]) -> None:
 
 def _shut(server: Server, moves: Sequence[Move]) -> None:
     """Close the doors. A database that took no connections before stays as it was when the swap fails."""
-    oids = [oid for move in moves for oid in move.oids]
+    oids = [number for move in moves for number in move.oids]
     control = server.control
     with control.cursor() as cursor:
         names = ledger.names(cursor, oids)
@@ -147,7 +154,7 @@ def _shut(server: Server, moves: Sequence[Move]) -> None:
 def _exchanged(server: Server, moves: Sequence[Move], state: str, *, disconnect: bool) -> bool:
     """One attempt; False where somebody who was told to leave is still there."""
     with server.control.cursor() as cursor:
-        inside = _inside(cursor, [oid for move in moves for oid in move.oids])
+        inside = _inside(cursor, [number for move in moves for number in move.oids])
         found = [words for _pid, words, is_client in inside if is_client]
         if found and not disconnect:
             raise Connected(found)
@@ -199,16 +206,7 @@ def _inside(cursor: Any, oids: Sequence[int]) -> list[tuple[int, str, bool]]:
     ]
 
 
-def _oid(cursor: Any, name: str) -> int | None:
-    cursor.execute("SELECT oid FROM pg_database WHERE datname = %s", (name,))
-    found = cursor.fetchall()
-    return int(found[0][0]) if found else None
-
-
-def _connectable(cursor: Any, oid: int) -> bool:
-    cursor.execute("SELECT datallowconn FROM pg_database WHERE oid = %s", (oid,))
+def _connectable(cursor: Any, number: int) -> bool:
+    cursor.execute("SELECT datallowconn FROM pg_database WHERE oid = %s", (number,))
     found = cursor.fetchall()
     return bool(found and found[0][0])
-
-
-oid = _oid

@@ -22,6 +22,7 @@ description:
   - Four files go at a time, with one part of each in memory; about 120 MB with the default O(part_size), whatever the size of the set.
 extends_documentation_fragment:
   - nexanest.database.offsite
+  - nexanest.database.retention
 options:
   backup_dir:
     description: Folder of the sets on the managed host.
@@ -46,29 +47,6 @@ options:
       - Which sets the bucket keeps, by the rules of M(nexanest.database.backup_set). The newest set of each of the last so many hours, days, weeks and months.
       - With all zero, every set of the folder is copied, and none is ever removed. The key then needs the right to delete for nothing but what interrupted
         copies leave.
-    type: dict
-    default: {}
-    suboptions:
-      hourly:
-        description: Hours.
-        type: int
-        default: 0
-      daily:
-        description: Days.
-        type: int
-        default: 0
-      weekly:
-        description: Weeks.
-        type: int
-        default: 0
-      monthly:
-        description: Months.
-        type: int
-        default: 0
-      minimum:
-        description: At least so many sets are kept, whatever their age.
-        type: int
-        default: 3
   part_size:
     description: A file that is larger is sent in parts of so many megabytes (2^20 bytes). AWS takes none below 5.
     type: int
@@ -180,6 +158,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged
 from ansible_collections.nexanest.database.plugins.module_utils._backup_prune import judge
+from ansible_collections.nexanest.database.plugins.module_utils._backup_retention import OPTION
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import COPY_LOCK, Copy, Store, StoreError, now
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import HAS_BOTO, MISSING, Bucket, BucketError
@@ -190,10 +169,6 @@ from ansible_collections.nexanest.database.plugins.module_utils._offsite_place i
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 
-RETENTION: dict[str, Any] = {
-    **{name: {"type": "int", "default": 0} for name in ("hourly", "daily", "weekly", "monthly")},
-    "minimum": {"type": "int", "default": 3},
-}
 # S3's own limit, in MB.
 LARGEST = 5120
 ARGUMENTS: dict[str, Any] = {
@@ -202,7 +177,7 @@ ARGUMENTS: dict[str, Any] = {
     "stack": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "fetched"], "default": "present"},
     "id": {"type": "str"},
-    "retention": {"type": "dict", "default": {}, "options": RETENTION, "apply_defaults": True},
+    "retention": OPTION,
     "part_size": {"type": "int", "default": 16},
     "lock_wait": {"type": "int", "default": 0},
     "coming": {"type": "bool", "default": False},

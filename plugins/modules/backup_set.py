@@ -16,6 +16,8 @@ description:
   - The set is made aside and gets its name when its last byte is on the disk. A set of that name is whole; what fails or is killed leaves none.
   - Every database is tried, also when another one fails; the module then fails, and names all that failed.
   - Afterwards old sets are removed as O(retention) says. The newest set, the newest verified one, and folders that are no sets are never removed.
+extends_documentation_fragment:
+  - nexanest.database.retention
 options:
   backup_dir:
     description: Folder of the sets on the managed host. It is made where it is missing, for the user who runs the module alone.
@@ -120,29 +122,11 @@ options:
     description:
       - Which earlier sets are kept. The newest set of each of the last so many hours, days, weeks and months that have one.
       - With all zero, nothing is removed.
-    type: dict
-    default: {}
-    suboptions:
-      hourly:
-        description: Hours.
-        type: int
-        default: 0
-      daily:
-        description: Days.
-        type: int
-        default: 0
-      weekly:
-        description: Weeks.
-        type: int
-        default: 0
-      monthly:
-        description: Months.
-        type: int
-        default: 0
-      minimum:
-        description: At least so many sets are kept, whatever their age.
-        type: int
-        default: 3
+  state_dir:
+    description:
+      - Folder of the stack's state, as of M(nexanest.database.restore). While a restore in it is neither finished nor undone, some databases are new and
+        some old, and no set is made.
+    type: path
   lock_wait:
     description: Seconds to wait for another run that works in O(backup_dir).
     type: int
@@ -197,6 +181,7 @@ EXAMPLES = r"""
     recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]
     jobs: 2
     retention: {hourly: 0, daily: 7, weekly: 4, monthly: 12, minimum: 3}
+    state_dir: /etc/nexanest-database/nexanest/restore
     lock_wait: 0
     collection_version: 0.1.0
 
@@ -238,7 +223,7 @@ objects:
       type: str
       sample: create
 notices:
-  description: Databases that may hold data and are in no set, or that no restore can bring back, with the reason.
+  description: Databases that may hold data and are in no set, that no restore can bring back, or that need tablespaces, with the reason.
   returned: always
   type: list
   elements: str
@@ -261,11 +246,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_plan as plans
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import ID, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_prune import PruneError, doomed, judge, prune
+from ansible_collections.nexanest.database.plugins.module_utils._backup_retention import OPTION
 from ansible_collections.nexanest.database.plugins.module_utils._backup_run import Failed, Refused, look, make
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry, Store, StoreError, now
 from ansible_collections.nexanest.database.plugins.module_utils._backup_verify import verify
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
+from ansible_collections.nexanest.database.plugins.module_utils._restore_journal import Journal, JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 
 NEW = "new"
@@ -281,10 +268,6 @@ SERVER: dict[str, Any] = {
     "connect_timeout": {"type": "int", "default": 10},
     "databases": {"type": "list", "elements": "str", "default": []},
 }
-RETENTION: dict[str, Any] = {
-    **{name: {"type": "int", "default": 0} for name in ("hourly", "daily", "weekly", "monthly")},
-    "minimum": {"type": "int", "default": 3},
-}
 ARGUMENTS: dict[str, Any] = {
     "backup_dir": {"type": "path", "required": True},
     "id": {"type": "str"},
@@ -295,7 +278,8 @@ ARGUMENTS: dict[str, Any] = {
     "encrypt": {"type": "bool", "default": True},
     "recipients": {"type": "list", "elements": "str", "default": []},
     "jobs": {"type": "int", "default": 2},
-    "retention": {"type": "dict", "default": {}, "options": RETENTION, "apply_defaults": True},
+    "retention": OPTION,
+    "state_dir": {"type": "path"},
     "lock_wait": {"type": "int", "default": 0},
     "collection_version": {"type": "str", "default": "unknown"},
     "progress_file": {"type": "str", "default": ""},
@@ -341,13 +325,24 @@ def run(params: Mapping[str, Any], store: Store, *, check_mode: bool) -> dict[st
         found = present(params, store.entries())  # another run may have made it meanwhile
         if found is not None:
             return _result(found.id, [], store, _described(found))
+        refuse_half_restored(params)
         survey = look(params, store, _last(store, params["stack"]))
         made = make(params, store, survey, params["id"] or _free_id(store))
         removed = prune(store, params["retention"], params["stack"])
-    return _result(made.id, _changes(made.id, _described(made), removed), store, _described(made), survey.warnings + plans.unrestorable(made))
+    notices = [*survey.warnings, *plans.unrestorable(made), *plans.moved(made)]
+    return _result(made.id, _changes(made.id, _described(made), removed), store, _described(made), notices)
+
+
+def refuse_half_restored(params: Mapping[str, Any]) -> None:
+    """While a restore is open, some databases are new and some old. The caller holds the lock of the folder, so that none is at work."""
+    entry = Journal(Path(params["state_dir"])).open() if params["state_dir"] else None
+    if entry is not None:
+        what = f"the restore {entry.restore} of the set {entry.set} is half done, so that a set would be half old and half new"
+        raise Refused([f"{what}: finish it (make db-restore SET={entry.set}) or undo it (make db-restore STATE=undone), then run this again"])
 
 
 def _planned(params: Mapping[str, Any], store: Store) -> dict[str, Any]:
+    refuse_half_restored(params)
     survey = look(params, store, _last(store, params["stack"]))
     name = params["id"] or NEW
     described = {"databases": len(survey.sizes), "about_bytes": sum(survey.expected.values())}
@@ -401,7 +396,7 @@ def main() -> None:
         module.fail_json(msg=str(failure), problems=failure.failures, **nothing)
     except PruneError as error:
         module.fail_json(msg=f"the new set is there and whole, but {error}", problems=[str(error)], **nothing)
-    except (StoreError, BulkError, plans.PlanError) as error:
+    except (StoreError, BulkError, JournalError, plans.PlanError) as error:
         module.fail_json(msg=f"no backup was made: {error}", problems=[str(error)], **nothing)
     module.exit_json(**result)
 

@@ -454,7 +454,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True, required_if=[("state", "restored", ("set",))])
     report = Report()
     try:
-        with ended_by_signals(), opened(module.params) as run:
+        with ended_by_signals(), opened(module.params, check=module.check_mode) as run:
             work(run, report, check=module.check_mode)
     except Refused as refusal:
         module.fail_json(msg=f"nothing was touched: {refusal}", problems=refusal.problems, **result(report))

@@ -12,8 +12,11 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 POLL_SECONDS = 2
+# After so many looks without an end, it is asked whether the work is still there.
+LOOKS = 10
 # The work is bounded by the module's own time limits; this is the last resort.
 LIMIT_SECONDS = 24 * 3600
+KILLED = "{} was killed on the managed host (by somebody, or for want of memory), and said no result: run this again, it goes on or begins anew"
 _OF_THE_JOB = {"ansible_job_id", "started", "finished", "results_file", "stdout", "stderr"}
 
 display = Display()
@@ -78,14 +81,26 @@ class BackgroundAction(ActionBase):
 
     def _follow(self, job: str, file: str, variables: dict[str, Any]) -> dict[str, Any]:
         shown = 0
+        looks = 0
         while True:
             time.sleep(POLL_SECONDS)
+            looks += 1
             shown = self._show(file, shown)
+            gone = looks % LOOKS == 0 and not self._runs(job)
             status = self._status(job, "status", variables)
+            if gone and not status.get("finished"):
+                status = {"failed": True, "msg": KILLED.format(self._task.action)}
             if status.get("finished") or status.get("failed"):
                 self._show(file, shown)
                 self._status(job, "cleanup", variables)
                 return {key: value for key, value in status.items() if key not in _OF_THE_JOB}
+
+    def _runs(self, job: str) -> bool:
+        """Is a process of the job there? Its number stands in what it was called with; what asks so must not find itself."""
+        name = job.partition(".")[0]
+        pattern = self._connection._shell.quote(f"[{name[0]}]{name[1:]}")
+        answer = self._low_level_execute_command(f"if [ -r /proc/self/cmdline ]; then grep -las {pattern} /proc/[0-9]*/cmdline; else echo unknown; fi; true")
+        return bool(str(answer.get("stdout", "")).strip()) or answer.get("rc") != 0
 
     def _status(self, job: str, mode: str, variables: dict[str, Any]) -> dict[str, Any]:
         arguments = {"jid": job, "mode": mode, "_async_dir": self.get_shell_option("async_dir", default="~/.ansible_async")}

@@ -27,8 +27,9 @@ from servers import Server, postgres_server  # noqa: E402
 MEGABYTES = int(os.environ.get("BENCH_BACKUP_MB", "2048"))
 PASSWORD = "bench"
 DATABASE = "bench"
-# About 450 bytes a row: prices as a random walk, texts of words, times, a JSON document, two indexes. Four tables: all, a half, a third, a quarter of the rows.
-ROWS_PER_MB = 4300
+# About 380 bytes a row with its indexes.
+# Prices as a random walk, texts of words, times, a JSON document, two indexes. Four tables: all, a half, a third, a quarter of the rows.
+ROWS_PER_MB = 5200
 TABLE = """
 CREATE TABLE {0} (id bigint PRIMARY KEY, at timestamptz NOT NULL, user_id uuid NOT NULL, symbol text NOT NULL, price numeric(18, 6) NOT NULL,
   quantity numeric(18, 6) NOT NULL, note text NOT NULL, details jsonb NOT NULL);
@@ -60,6 +61,11 @@ class Bench:
     @property
     def login(self) -> dict[str, Any]:
         return {"container": self.server.container, "login_port": self.server.port}
+
+    @property
+    def administrator(self) -> dict[str, str]:
+        """Words of a command of the backup role, and those of one of the administrator."""
+        return {f"PGUSER={BACKUP_ROLE}": f"PGUSER={self.server.user}", f"PGPASSWORD={PASSWORD}": f"PGPASSWORD={self.server.password}"}
 
     def docker(self, *argv: str, mount: Path) -> list[str]:
         """A tool of the server's image beside the server, as our own run."""
@@ -157,8 +163,13 @@ def restored(bench: Bench) -> None:
 def bare_restored(bench: Bench) -> None:
     bench.server.query("CREATE DATABASE copy TEMPLATE template0")
     command = bench.docker("pg_restore", "-j2", "--dbname", "copy", "/out/dump", mount=bench.folder / "raw")
-    as_administrator = {f"PGUSER={BACKUP_ROLE}": f"PGUSER={bench.server.user}", f"PGPASSWORD={PASSWORD}": f"PGPASSWORD={bench.server.password}"}
-    run([as_administrator.get(word, word) for word in command])
+    run([bench.administrator.get(word, word) for word in command])
+
+
+def analyzed(bench: Bench) -> None:
+    """What a bare restore leaves to somebody else."""
+    vacuumdb = bench.docker("vacuumdb", "--analyze-only", "-j2", "--dbname", "copy", mount=bench.folder / "raw")
+    run([bench.administrator.get(word, word) for word in vacuumdb])
 
 
 def drop_copy(bench: Bench) -> None:
@@ -183,6 +194,9 @@ def rows(rounds: int, row: Callable[[str, list[float], list[float], str], str]) 
         lines = [row(f"backup, {what}", found["ours"].wall, found[name].wall, against) for name, against in AGAINST.items()]
         lines.append(row(f"backup, {what}: processor seconds", found["ours"].processor, found["bare"].processor, AGAINST["bare"]))
         lines.append(row(f"restore with all checks, {what}", found["restored"].wall, found["bare restored"].wall, "pg_restore -j2"))
+        lines.append(row(f"restore, {what}: processor seconds", found["restored"].processor, found["bare restored"].processor, "pg_restore -j2"))
+        both = [one + other for one, other in zip(found["bare restored"].wall, found["analyzed"].wall, strict=True)]
+        lines.append(row(f"restore with all checks, {what}", found["restored"].wall, both, "pg_restore -j2, vacuumdb --analyze-only -j2"))
         lines.append(row("verification of a set", found["verified"].wall, found["summed"].wall, "sha256sum of its files"))
         lines.append(f"peak memory of backup_set: {peak_megabytes(bench):.0f} MB")
         return lines
@@ -196,7 +210,7 @@ AGAINST = {
 
 
 def measure(bench: Bench, rounds: int) -> dict[str, Times]:
-    names = ("ours", "bare", "gzipped", "piped", "restored", "bare restored", "verified", "summed")
+    names = ("ours", "bare", "gzipped", "piped", "restored", "bare restored", "analyzed", "verified", "summed")
     found = {name: Times() for name in names}
     for _round in range(rounds):
         timed(found["piped"], lambda: piped(bench))
@@ -206,6 +220,7 @@ def measure(bench: Bench, rounds: int) -> dict[str, Times]:
         timed(found["restored"], lambda: restored(bench))
         drop_copy(bench)
         timed(found["bare restored"], lambda: bare_restored(bench))
+        timed(found["analyzed"], lambda: analyzed(bench))
         drop_copy(bench)
         timed(found["verified"], lambda: verified(bench))
         timed(found["summed"], lambda: summed(bench))

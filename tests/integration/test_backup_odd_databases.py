@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from backups import BACKUP_ROLE, SHOP, Shop, shop
+from containers import docker
 from restoring import Restorer, picture
 
 LOGINS = """
@@ -143,3 +144,22 @@ def test_a_verifier_is_in_no_log(filled: Shop, restorer: Restorer) -> None:
     assert "CREATE DATABASE" in log, "it logs statements"
     assert "CREATE ROLE" not in log
     assert "SCRAM-SHA-256$" not in log
+
+
+def test_tablespaces_are_told_and_wanted_by_a_restore(filled: Shop, restorer: Restorer) -> None:
+    for name in ("fast", "cold"):
+        docker("exec", filled.server.container, "mkdir", f"/data/{name}")
+        filled.server.query(f"CREATE TABLESPACE {name} LOCATION '/data/{name}'")
+    filled.server.query("CREATE DATABASE spaced TABLESPACE fast")
+    filled.server.query(f"GRANT CONNECT ON DATABASE spaced TO {BACKUP_ROLE}")
+    filled.server.query("CREATE TABLE t (n int PRIMARY KEY) TABLESPACE cold; INSERT INTO t VALUES (1)", database="spaced")
+    result = filled.backup()
+    assert "postgres/spaced needs the tablespaces cold, fast: a restore wants them on its server too (CREATE TABLESPACE)" in result["notices"]
+    name = str(result["set"]["id"])
+    restorer.restored(name, databases=["spaced"], **{"as": "spaced_copy"})
+    where = "SELECT (SELECT spcname FROM pg_tablespace WHERE oid = {}) {}"
+    assert filled.server.query(where.format("dattablespace", "FROM pg_database WHERE datname = 'spaced_copy'")) == [("fast",)]
+    assert filled.server.query(where.format("reltablespace", "FROM pg_class WHERE relname = 't'"), database="spaced_copy") == [("cold",)]
+    filled.server.query("ALTER TABLESPACE cold RENAME TO elsewhere")
+    assert "postgres/another needs the tablespace cold, which the server has not" in restorer.refused(name, databases=["spaced"], **{"as": "another"})
+    filled.server.query("DROP DATABASE spaced")

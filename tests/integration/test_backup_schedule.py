@@ -147,6 +147,19 @@ def test_it_is_installed_once_and_removal_leaves_nothing(checkout: Checkout) -> 
     assert checkout.role(backup_schedule_state="absent").checked().changed_tasks == []
 
 
+def test_destroying_the_stack_removes_its_schedule(checkout: Checkout) -> None:
+    before = crontab()
+    checkout.role().checked()
+    values = json.dumps({"backup_schedule_with": "cron", "stack_name": STACK, "stack_destroy_confirm": STACK})
+    playbook, given = ROOT / "playbooks" / "destroy.yml", ("--inventory", str(checkout.inventory), "--extra-vars", values)
+    planned = ansible_playbook(playbook, *given, "--check").checked()
+    assert str(checkout.folder) in crontab()
+    assert ansible_playbook(playbook, *given).checked().changed_tasks == planned.changed_tasks
+    assert crontab().strip() == before.strip()
+    assert not checkout.dir.exists()
+    assert ansible_playbook(playbook, *given).checked().changed_tasks == []
+
+
 @pytest.mark.long
 def test_other_lines_and_strangers_files_stay(checkout: Checkout) -> None:
     subprocess.run(["crontab", "-"], input=f"{crontab()}# {checkout.folder}: another's line\n", text=True, check=True, timeout=30)

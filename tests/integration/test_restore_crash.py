@@ -43,6 +43,12 @@ class Pair:
     def journal(self) -> Journal:
         return Journal(self.restorer.state)
 
+    def backup(self, *, check: bool = False, **more: Any) -> dict[str, Any]:
+        """A set of both."""
+        sources = [{"kind": "postgresql", **one} for one in self.restorer.more["servers"]]
+        given = {"backup_dir": str(self.restorer.backups), "stack": "t", "servers": sources, "encrypt": False}
+        return run_module("backup_set", {**given, **more}, check)
+
     def words(self) -> list[str]:
         """What the databases in use say; each must take connections."""
         return [server.query("SELECT word FROM t", database="one")[0][0] for server in self.servers.values()]
@@ -78,15 +84,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             server.query("INSERT INTO t VALUES ('new')", database="one")
         more = {"login_db": "postgres", "connect_timeout": 10}
         given = [{"name": name, "container": server.container, **server.login, **more} for name, server in servers.items()]
-        sources = [{"kind": "postgresql", **one} for one in given]
-        made = run_module("backup_set", {"backup_dir": str(folder / "backups"), "stack": "t", "servers": sources, "encrypt": False})
+        restorer = Restorer(a, folder / "backups", folder / "state", more={"servers": given})
+        found = Pair(servers, restorer, Entry("", "", list(NAMES), FORWARD, "2026-01-01T00:00:00.000+00:00"))
+        made = found.backup()
         assert not made["failed"], made
         for server in servers.values():
             server.query("UPDATE t SET word = 'old'", database="one")
-        restorer = Restorer(a, folder / "backups", folder / "state", more={"servers": given})
         result = restorer.restored(made["set"]["id"])
         restorer.undone()
-        found = Pair(servers, restorer, Entry(result["restore"], made["set"]["id"], list(NAMES), FORWARD, "2026-01-01T00:00:00.000+00:00"))
+        found.entry = dataclasses.replace(found.entry, restore=result["restore"], set=made["set"]["id"])
         assert found.words() == ["old", "old"]
         yield found
 
@@ -208,6 +214,10 @@ def test_the_module_finishes_what_was_cut_off_before_anything_else(pair: Pair) -
     pair.backward()
     assert killed(pair.forward, count * 2 // 3) is None
     assert (pair.restorer.state / "restore.json").exists()
+    for check in (True, False):
+        refused = pair.backup(check=check, state_dir=str(pair.restorer.state))
+        assert refused["failed"]
+        assert f"finish it (make db-restore SET={pair.entry.set}) or undo it (make db-restore STATE=undone)" in refused["msg"]
     result = pair.restorer.run(state="undone")
     assert not result["failed"], result
     assert result["changed"]

@@ -119,6 +119,18 @@ def test_what_is_wrong_with_a_set_is_found_before_anything_is_touched(
     assert restorer.staging() == []
 
 
+def lost_object(document: dict[str, Any]) -> None:
+    (found,) = [one for one in document["servers"]["postgres"]["databases"] if one["name"] == SHOP]
+    assert found["large_objects"] == {"count": 1, "bytes": 210_000}
+    found["large_objects"]["count"] = 2
+
+
+def test_large_objects_are_counted(made: tuple[Shop, str], restorer: Restorer) -> None:
+    rewrite(restorer.backups / made[1], lost_object)
+    assert "it has 1 large objects of 210000 bytes, it had 2 of 210000" in restorer.refused(made[1], databases=[SHOP], **{"as": "counted"})
+    assert restorer.left() == []
+
+
 def test_an_extra_file_does_no_harm(made: tuple[Shop, str], restorer: Restorer) -> None:
     _found, name = made
     (restorer.backups / name / "postgres" / SHOP / "9999.dat.zst").write_bytes(b"nothing")
@@ -171,3 +183,18 @@ def test_a_server_that_is_not_there_is_named(made: tuple[Shop, str], restorer: R
     assert "there is no container nothing-such" in restorer.refused(made[1], servers=[server])
     server = {"name": "postgres", "container": restorer.server.container, **restorer.server.login, "login_port": 1}
     assert "could not log in" in restorer.refused(made[1], servers=[server])
+
+
+def test_check_mode_makes_nothing(made: tuple[Shop, str], restorer: Restorer, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    elsewhere = {"set": str(restorer.backups / made[1]), "backup_dir": str(tmp_path / "none"), "databases": [SHOP], "as": "checked"}
+    assert restorer.run(check=True, **elsewhere)["databases"][0]["action"] == "create"
+    assert restorer.run(check=True, **{**elsewhere, "set": made[1], "backup_dir": str(restorer.backups)})["changed"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_check_mode_leaves_what_a_killed_run_left(made: tuple[Shop, str], restorer: Restorer) -> None:
+    left = restorer.backups / ".staging-dead"
+    left.mkdir()
+    assert restorer.run(set=made[1], check=True, databases=[SHOP], **{"as": "checked"})["changed"]
+    assert left.is_dir()

@@ -109,6 +109,35 @@ def test_jobs_and_aggregates_belong_to_the_roles_that_others_are_mapped_to(serve
     server.query("DROP DATABASE target WITH (FORCE)")
 
 
+LOGINS = """
+CREATE TABLE public.logins (who text);
+CREATE FUNCTION public.note() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN INSERT INTO public.logins VALUES (session_user); END $$;
+CREATE EVENT TRIGGER note ON login EXECUTE FUNCTION public.note();
+COMMENT ON EVENT TRIGGER note IS 'who was here';
+TRUNCATE public.logins;
+"""
+
+
+def test_a_trigger_on_logins_writes_into_no_copy(server: Server, restorer: Restorer) -> None:
+    one = market(server, "logins")
+    one.converge()
+    one.query(LOGINS)
+    name = backup(restorer)  # its own sessions are noted, before the moment of the dump
+    (rows,) = [table["rows"] for table in manifest_of(restorer, name)["tables"] if table["name"] == "logins"]
+    restorer.restored(name, databases=["logins"], disconnect=True)
+    with contextlib.closing(server.connect("logins")) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) - %s, obj_description((SELECT oid FROM pg_event_trigger WHERE evtname = 'note')) FROM public.logins", (rows,))
+        assert cursor.fetchall() == [(1, "who was here")], "this session's own login, and no other"
+    server.query("DROP DATABASE logins WITH (FORCE)")
+
+
+def manifest_of(restorer: Restorer, name: str) -> dict[str, Any]:
+    """What a set says of its only database."""
+    document = json.loads((restorer.backups / name / manifests.NAME).read_text(encoding="utf-8"))
+    (found,) = document["servers"]["timescaledb"]["databases"]
+    return dict(found)
+
+
 def test_a_set_says_of_which_edition_it_is_and_the_apache_one_refuses_the_licensed_one(server: Server, restorer: Restorer) -> None:
     one = market(server, "edition")
     name = backup(restorer)

@@ -72,6 +72,22 @@ def test_a_manifest_comes_back_as_it_was_written() -> None:
     assert manifests.read(manifests.write(untouched)) == untouched
 
 
+def test_a_set_of_before_has_fewer_fields() -> None:
+    older = document()
+    for name in ("large_objects", "tablespace", "tablespaces"):
+        del older["servers"]["postgres"]["databases"][0][name]
+    found = manifests.read(resealed(older))
+    assert found == MANIFEST
+    assert found.servers["postgres"].databases[0].large_objects is None
+
+
+def test_databases_in_tablespaces_are_told() -> None:
+    moved = dataclasses.replace(DATABASE, tablespace="fast", tablespaces=["cold"])
+    assert plans.moved(MANIFEST) == []
+    (told,) = plans.moved(dataclasses.replace(MANIFEST, servers={"postgres": dataclasses.replace(SERVER, databases=[moved])}))
+    assert told.startswith("postgres/übung needs the tablespaces cold, fast")
+
+
 def test_the_order_of_fields_and_the_layout_of_the_text_do_not_matter() -> None:
     assert manifests.read(json.dumps(document(), sort_keys=True)) == MANIFEST
 

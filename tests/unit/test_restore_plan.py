@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_compare as compare
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_plan as plans
-from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, Encryption, Grant, Manifest, Server, Table
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, Encryption, Grant, LargeObjects, Manifest, Server, Table
 
 LIVE = plans.Present(oid=1, connections=True, template=False, broken=False, prepared=0, slots=0)
 
@@ -54,6 +54,19 @@ def test_a_whole_set_is_everything_with_numbers_of_each_server() -> None:
     choice, problems = choose(manifest(a=server(database("x"), database("y")), b=server(database("z"))))
     assert (problems, choice.whole, choice.redis) == ([], True, ["main"])
     assert [(item.server, item.number, item.target) for item in choice.all] == [("a", 1, "x"), ("a", 2, "y"), ("b", 1, "z")]
+
+
+def test_tablespaces_must_be_there() -> None:
+    one = server(database("x", tablespace="fast", tablespaces=["cold", "fast"]))
+    (items,) = choose(manifest(a=one))[0].items.values()
+    assert [text.partition(",")[0] for text in plans.problems(one, items, found())] == ["a/x needs the tablespace cold", "a/x needs the tablespace fast"]
+    assert plans.problems(one, items, found(tablespaces=frozenset({"cold", "fast"}))) == []
+
+
+def test_large_objects_are_compared_where_the_set_counts_them() -> None:
+    assert compare.large_objects(None, LargeObjects(1, 2)) == []
+    assert compare.large_objects(LargeObjects(1, 2), LargeObjects(1, 2)) == []
+    assert compare.large_objects(LargeObjects(2, 2), LargeObjects(1, 2)) == ["it has 1 large objects of 2 bytes, it had 2 of 2"]
 
 
 def test_a_name_that_two_servers_have_needs_the_server() -> None:
