@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MANAGE = STACK='$(STACK)' ./scripts/db-manage.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-backup db-backups db-offsite db-schedule db-base-backup db-restore-point db-pitr db-restore db-destroy
+.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-backup db-backups db-verify db-offsite db-schedule db-base-backup db-restore-point db-pitr db-restore db-destroy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-22s %s\n", $$1, $$2 }'
@@ -48,6 +48,9 @@ db-backup: ## take a backup set over the whole stack (ARGS="--check --diff" show
 
 db-backups: ## the backup sets (VERIFY=1: every byte is read again; ID=… one alone; OFFSITE=1: those in the bucket; JSON=1 for programs)
 	@$(MANAGE) backups $(if $(filter-out 0,$(VERIFY)),--verify) $(if $(filter-out 0,$(OFFSITE)),--offsite) $(if $(filter-out 0,$(JSON)),--json) $(ID)
+
+db-verify: ## prove the newest backup set by restoring it elsewhere (ID=… another one; ARGS="--check --diff" says what that needs)
+	@$(MANAGE) verify $(ID) $(ARGS)
 
 db-offsite: ## copy the backup sets into the bucket that backup_offsite names (FETCH=<id> brings one back)
 	@$(MANAGE) offsite $(FETCH) $(ARGS)

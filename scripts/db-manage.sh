@@ -23,6 +23,7 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   schedule [present|absent]             let this machine take backups by the clock, or no longer
   backups [--verify] [--json] [ID]      list the sets; read every byte of them again
   backups --offsite [--json]            list the sets in the bucket
+  verify [ID]                           restore the newest set (or that one) elsewhere, check it, and remove it again
   offsite [ID]                          copy the sets into the bucket that the inventory names; with an id, bring that one back
   base-backup [full|diff|incr]          base backup of each server that is archived continuously (incr: what changed since the last one)
   restore-point NAME                    name this moment, to come back to it
@@ -124,6 +125,19 @@ offsite() { # offsite [<id to fetch>] [options]
     play playbooks/backup_offsite.yml ${id:+-e "{\"backup_offsite_fetch\": \"$id\"}"} "$@"
 }
 
+verify() { # verify [<id>] [options]
+    local id=''
+    case "${1:-}" in
+    '' | -*) ;;
+    *)
+        id=$1
+        shift
+        [[ "$id" =~ ^[0-9]{8}_[0-9]{6}$ ]] || die "'$id' is no id of a set: it looks like 20250531_123456, and make db-backups lists them"
+        ;;
+    esac
+    play playbooks/restore_drill.yml ${id:+-e "{\"backup_drill_id\": \"$id\"}"} "$@"
+}
+
 restore() { # restore [<id or path>] [options]
     local set=''
     case "${1:-}" in
@@ -192,7 +206,7 @@ main() {
     local verb=${1:-}
     [ $# -eq 0 ] || shift
     case "$verb" in
-    start | stop | restart | status | access | logs | connect | credentials | seed | backup | backups | offsite | base-backup | restore-point | pitr | restore | schedule | destroy) ;;
+    start | stop | restart | status | access | logs | connect | credentials | seed | backup | backups | verify | offsite | base-backup | restore-point | pitr | restore | schedule | destroy) ;;
     '' | help | -h | --help)
         usage
         return

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,8 +14,12 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import age, moment
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Manifest
+from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import age_limit
 from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, Offsite, Schedule
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry, Store
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import History
+from ansible_collections.nexanest.database.plugins.module_utils._drill_status import Drills
+from ansible_collections.nexanest.database.plugins.module_utils._drill_status import facts as drill_facts
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 
 # The restore writes it before the first server changes, and removes it when the last one has.
@@ -25,6 +30,7 @@ def look(options: Mapping[str, Any], stack: str, now: datetime) -> Facts:
     """Sets of other stacks in the folder are none of its.
 
     options: dir of the sets, state_dir of restores (or None), schedule as backup_schedule_info returns it (or None), offsite (or None).
+    drill_overdue_after: a time as text, or None where drills are nobody's matter.
     """
     journal = _journal(Path(options["state_dir"])) if options["state_dir"] else ""
     schedule = _schedule(options["schedule"] or {}, now)
@@ -38,7 +44,21 @@ def look(options: Mapping[str, Any], stack: str, now: datetime) -> Facts:
         return Facts(unreadable=unreadable, schedule=schedule, journal=journal)
     newest, manifest = whole[-1]
     offsite = _offsite(options["offsite"], [entry for entry, _manifest in whole], manifest) if options["offsite"] else None
-    return Facts(len(whole), newest.id, age(manifest, now), manifest.bytes, unreadable, schedule, journal, offsite=offsite)
+    drills = _drills(options, stack, now)
+    return Facts(len(whole), newest.id, age(manifest, now), manifest.bytes, unreadable, schedule, journal, offsite=offsite, drills=drills)
+
+
+def _drills(options: Mapping[str, Any], stack: str, now: datetime) -> Drills | None:
+    """What the history says, and what the clock's runs left."""
+    if not options["drill_overdue_after"]:
+        return None
+    overdue = int(age_limit(options["drill_overdue_after"]).total_seconds())
+    try:
+        found = drill_facts(History(Path(options["dir"])).of(stack), overdue, now)
+    except OSError as error:
+        return Drills(overdue, trouble=str(error.strerror))
+    clock = _schedule((options["schedule"] or {}).get("drill") or {}, now)
+    return dataclasses.replace(found, since=clock.since, failed=clock.failed, message=clock.message)
 
 
 def _offsite(options: Mapping[str, Any], entries: Sequence[Entry], newest: Manifest) -> Offsite:

@@ -22,6 +22,7 @@ FORMAT = 1
 NAME = "manifest.json"
 ID = re.compile(r"\d{8}_\d{6}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_OPTIONAL = ("sample", "databases")
 
 
 class ManifestError(Exception):
@@ -40,12 +41,21 @@ class File:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """The first rows by the primary key. rows: how many at most; sha256: of their texts."""
+
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table that has rows of its own (no parent of partitions), and how many the dump's snapshot saw."""
+    """A table that has rows of its own (no parent of partitions), and how many the dump's snapshot saw. sample: None where none was taken."""
 
     schema: str
     name: str
     rows: int
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True)
@@ -127,14 +137,26 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """Of one logical database. keys: all; expires: those with a time to live."""
+
+    keys: int
+    expires: int
+
+
+@dataclass(frozen=True)
 class Redis:
-    """One instance. keys: in the file; expires: those of them with a time to live; expired: those whose time was over already."""
+    """One instance. keys: in the file; expires: those of them with a time to live; expired: those whose time was over already.
+
+    databases: the same by the number of the logical database; None where the file does not say it.
+    """
 
     version: str
     path: str
     keys: int
     expires: int
     expired: int
+    databases: dict[str, Keys] | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +200,7 @@ class Manifest:
 
 def write(manifest: Manifest) -> str:
     """The text of the manifest, with a checksum of its own against accidents."""
-    document = {"format": FORMAT, **dataclasses.asdict(manifest)}
+    document = {"format": FORMAT, **dataclasses.asdict(manifest, dict_factory=_present)}
     return json.dumps({**document, "sha256": _checksum(document)}, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -199,6 +221,11 @@ def read(text: str) -> Manifest:
     manifest: Manifest = _load(Manifest, document, "")
     _check(manifest)
     return manifest
+
+
+def _present(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A part of the manifest, without what it may lack."""
+    return {key: value for key, value in pairs if key not in _OPTIONAL or value is not None}
 
 
 def _checksum(document: dict[str, Any]) -> str:
@@ -245,4 +272,4 @@ def _load_dataclass(kind: Any, data: dict[str, Any], where: str) -> Any:
 
 
 # Fields that sets of before have not.
-_LATER: dict[Any, set[str]] = {Database: {"large_objects", "tablespace", "tablespaces"}}
+_LATER: dict[Any, set[str]] = {Database: {"large_objects", "tablespace", "tablespaces"}, Table: {"sample"}, Redis: {"databases"}}

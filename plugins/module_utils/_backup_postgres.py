@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_facts as facts
+from ansible_collections.nexanest.database.plugins.module_utils import _backup_samples as samples
 from ansible_collections.nexanest.database.plugins.module_utils import _catalog
 from ansible_collections.nexanest.database.plugins.module_utils import _user_mappings as user_mappings
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Sealer, make_folder
@@ -156,7 +157,8 @@ class _Dump:
             self._picture(cursor, found)
             with ThreadPoolExecutor(max_workers=1) as beside:
                 dumping = beside.submit(self._pg_dump, moment, facts.sizes(session))
-                found = dataclasses.replace(found, tables=facts.tables(session), large_objects=facts.large_objects(session))
+                counted = samples.take(cursor, facts.tables(session))
+                found = dataclasses.replace(found, tables=counted, large_objects=facts.large_objects(session))
                 dumping.result()
             cursor.execute("ROLLBACK")
         return found

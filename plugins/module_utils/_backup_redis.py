@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import create
-from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Redis
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Keys, Redis
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import WORK, Bulk, BulkError, Neighbour, neighbour
-from ansible_collections.nexanest.database.plugins.module_utils._redis_rdb import Rdb, RdbError, parse
+from ansible_collections.nexanest.database.plugins.module_utils._redis_rdb import Rdb, RdbError, databases, parse
 
 PORT = 6379
 # redis-cli tells them beside its errors.
@@ -64,13 +64,13 @@ def dump(instance: Instance, folder: Path, *, mark: str, patience: float = 300, 
     try:
         server = neighbour(instance.container)
         _fetch(instance, Bulk(server.image, mark, folder, beside=server), target, _Growth(instance, target, patience, progress).look)
-        found = check(Bulk(server.image, mark, folder, read_only=True, memory_mb=memory_mb(server)), target)
+        found, said = check(Bulk(server.image, mark, folder, read_only=True, memory_mb=memory_mb(server)), target)
     except BaseException as error:
         target.unlink(missing_ok=True)
         if isinstance(error, BulkError | OSError) and not isinstance(error, RedisDumpError):
             raise RedisDumpError(f"Redis in {instance.container} was not dumped: {_sentence(str(error))}") from error
         raise
-    return Redis(found.version, f"redis/{instance.file}", found.keys, found.expires, found.expired)
+    return Redis(found.version, f"redis/{instance.file}", found.keys, found.expires, found.expired, _databases(found, said, target))
 
 
 def memory_mb(server: Neighbour) -> int:
@@ -78,16 +78,25 @@ def memory_mb(server: Neighbour) -> int:
     return max(server.memory_mb, LEAST_MEMORY_MB)
 
 
-def check(bulk: Bulk, file: Path) -> Rdb:
-    """Let redis-check-rdb read a whole file in the folder of `bulk`."""
+def check(bulk: Bulk, file: Path) -> tuple[Rdb, str]:
+    """Let redis-check-rdb read a whole file in the folder of `bulk`; with all that it says."""
     try:
         said = bulk.run(["redis-check-rdb", f"{WORK}/{file.name}"])
     except BulkError as error:
         raise BulkError(f"redis-check-rdb refuses {file.name}: {error}") from error
     try:
-        return parse(said, file.stat().st_size)
+        return parse(said, file.stat().st_size), said
     except RdbError as error:
         raise BulkError(f"{file.name} is not whole: {error}") from error
+
+
+def _databases(found: Rdb, said: str, file: Path) -> dict[str, Keys] | None:
+    """Of each logical database, where the file says it and the sum is right."""
+    with file.open("rb") as content:
+        counts = databases(said, content)
+    if counts is None or sum(keys for keys, _expires in counts.values()) != found.keys:
+        return None
+    return {str(number): Keys(*both) for number, both in counts.items()}
 
 
 def _fetch(instance: Instance, bulk: Bulk, target: Path, watch: Callable[[], None]) -> None:

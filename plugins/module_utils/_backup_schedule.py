@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 SETTINGS, SUCCESS, FAILURE = "settings", "last-success", "last-failure"
+# Of the drills, whose notes lie beside those of the backups.
+DRILL = "drill-"
 _DAEMONS = ("cron", "crond", "fcron")
 
 
@@ -32,10 +34,10 @@ class Schedule:
     failure: Failure | None
 
 
-def read(folder: Path) -> Schedule:
-    """The notes in a folder. OSError where they cannot be read."""
-    succeeded, failed = _text(folder / SUCCESS), _text(folder / FAILURE)
-    return Schedule(_changed(folder / SETTINGS), succeeded.strip() if succeeded else None, failure(failed) if failed is not None else None)
+def read(folder: Path, prefix: str = "") -> Schedule:
+    """The notes in a folder; prefix: DRILL for those of the drills. OSError where they cannot be read."""
+    succeeded, failed = _text(folder / f"{prefix}{SUCCESS}"), _text(folder / f"{prefix}{FAILURE}")
+    return Schedule(_changed(folder / f"{prefix}{SETTINGS}"), succeeded.strip() if succeeded else None, failure(failed) if failed is not None else None)
 
 
 def failure(note: str) -> Failure:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils import _drill_status as drill_status
+from ansible_collections.nexanest.database.plugins.module_utils._drill_status import Drills
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import RED, YELLOW, Problem
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration
 
@@ -42,6 +44,7 @@ class Facts:
     """What was found out. sets: that can be read; newest, age, size: of the last one, age in seconds; unreadable: why, by id.
 
     journal: the restore that has begun and not ended, ""; trouble: why the folder could not be read, ""; offsite: None where there is to be no copy.
+    drills: None where nobody asked for them.
     """
 
     sets: int = 0
@@ -53,11 +56,13 @@ class Facts:
     journal: str = ""
     trouble: str = ""
     offsite: Offsite | None = None
+    drills: Drills | None = None
 
 
 def problems(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Problem]:
     """What is wrong. max_age: seconds that the newest set may be old; verb: the command for one of make's targets."""
-    return [*_restore(facts), *_runs(facts.schedule, verb), *_sets(facts, max_age, verb), *_copies(facts, max_age, verb), *_unreadable(facts)]
+    drilled = drill_status.problems(facts.drills, verb) if facts.drills is not None and facts.sets else []
+    return [*_restore(facts), *_runs(facts.schedule, verb), *_sets(facts, max_age, verb), *drilled, *_copies(facts, max_age, verb), *_unreadable(facts)]
 
 
 def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
@@ -69,6 +74,7 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "size": facts.size,
         "scheduled": facts.schedule.since is not None,
         "copied": None if facts.offsite is None else facts.offsite.newest,
+        "drills": None if facts.drills is None else drill_status.described(facts.drills),
         "problems": [{"what": problem.what, "remedy": problem.remedy, "level": problem.level} for problem in found],
     }
 

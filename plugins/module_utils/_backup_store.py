@@ -26,6 +26,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._stream import s
 PARTIAL, REMOVED, STAGING = ".partial-", ".removed-", ".staging-"
 _LOCK = ".lock"
 COPY_LOCK = ".copy.lock"
+DRILL, DRILL_LOCK = ".drill-", ".drill.lock"
 _VERIFIED, _COPIED = ".verified", ".copied"
 
 

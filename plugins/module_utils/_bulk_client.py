@@ -40,6 +40,7 @@ class Neighbour:
     """A running container as its neighbours see it.
 
     image: the very one it runs; network: the one they share; address: its IP there; memory_mb: its limit, 0 without one.
+    socket: of one without a network, the folder on this host that its neighbours see at the address.
     """
 
     container: str
@@ -47,6 +48,7 @@ class Neighbour:
     network: str
     address: str
     memory_mb: int = 0
+    socket: Path | None = None
 
 
 def neighbour(container: str) -> Neighbour:
@@ -120,6 +122,7 @@ class Bulk:
         if client is None:
             raise BulkError("the docker client is not installed on the managed host: run site.yml, which installs it")
         owner = self.folder.stat()
+        socket = self.beside.socket if self.beside else None
         variables = {"HOME": _SCRATCH, "PGPASSFILE": f"{KEYS}/pgpass", "PGOPTIONS": PGOPTIONS, "PGCONNECT_TIMEOUT": "10", **self.environment}
         return [
             *(client, "run", "--rm", "--interactive", "--init", "--name", name, "--pull", "never", "--log-driver", "none"),
@@ -128,6 +131,7 @@ class Bulk:
             *("--user", f"{owner.st_uid}:{owner.st_gid}", "--tmpfs", f"{_SCRATCH}:mode=1777,size=64m"),
             *("--mount", f"type=bind,source={self.folder},target={self.target}{',readonly' if self.read_only else ''}"),
             *(part for mount in self.mounts for part in ("--mount", mount)),
+            *(("--mount", f"type=bind,source={socket},target={self.beside.address}") if self.beside and socket else ()),
             *(("--mount", f"type=bind,source={self.keys},target={KEYS},readonly") if self.keys else ()),
             *(part for key, value in variables.items() for part in ("--env", f"{key}={value}")),
             *("--entrypoint", argv[0], self.image, *argv[1:]),

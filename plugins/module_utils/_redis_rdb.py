@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import BinaryIO
 
 _VERSION = re.compile(r"^\[offset \d+\] AUX FIELD redis-ver = '([^']+)'$", re.MULTILINE)
 _END = re.compile(r"^\[offset (\d+)\] \\o/ RDB looks OK! \\o/$", re.MULTILINE)
+_SELECTED = re.compile(r"^\[offset (\d+)\] Selecting DB ID (\d+)$", re.MULTILINE)
+_SIZES = b"\xfb"
 _COUNT = r"^\[info\] (\d+) {}$"
 
 
@@ -49,6 +52,27 @@ def parse(said: str, size: int) -> Rdb:
         # Redis before 7.4 knows no such fields, and does not count them.
         field_expires=_count(said, "subexpires", missing=0),
     )
+
+
+def databases(said: str, content: BinaryIO) -> dict[int, tuple[int, int]] | None:
+    """Keys, and those with a time to live, of each logical database: they stand where redis-check-rdb says that one begins; None where they do not."""
+    found = {}
+    for offset, number in _SELECTED.findall(said):
+        content.seek(int(offset))
+        if content.read(1) != _SIZES:
+            return None
+        found[int(number)] = (_length(content), _length(content))
+    return found
+
+
+def _length(content: BinaryIO) -> int:
+    """A number as Redis writes lengths."""
+    first = content.read(1)[0]
+    if first >> 6 == 0:
+        return first
+    if first >> 6 == 1:
+        return (first & 0x3F) << 8 | content.read(1)[0]
+    return int.from_bytes(content.read(8 if first == 0x81 else 4), "big")
 
 
 def _count(said: str, what: str, *, missing: int | None = None) -> int:

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,14 +176,21 @@ def volume_of(container: str, mark: str) -> Volume:
     )
 
 
-def keyspace(info: dict[str, str]) -> tuple[int, int]:
+def keyspace(info: Mapping[str, str]) -> tuple[int, int]:
     """Keys without a time to live and keys with one, over all logical databases."""
-    keys = expires = 0
+    found = databases(info).values()
+    return sum(lasting for lasting, _expiring in found), sum(expiring for _lasting, expiring in found)
+
+
+def databases(info: Mapping[str, str]) -> dict[int, tuple[int, int]]:
+    """The same of each logical database."""
+    found = {}
     for name, value in info.items():
         if re.fullmatch(r"db\d+", name):
             counts = dict(part.split("=") for part in value.split(","))
-            keys, expires = keys + int(counts["keys"]), expires + int(counts["expires"])
-    return keys - expires, expires
+            keys, expires = int(counts["keys"]), int(counts["expires"])
+            found[int(name[2:])] = (keys - expires, expires)
+    return found
 
 
 def _mount(mount: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ansible_collections.nexanest.database.plugins.module_utils._restore_archive import Contents, Entry
 from ansible_collections.nexanest.database.plugins.module_utils._restore_names import Names, quoted, unquoted
 
-_TABLE, _OWNER = b"bgw_job", "owner"
+_TABLE, _OWNER, _NUMBER = b"bgw_job", "owner", "id"
 _COPY = re.compile(r"^(COPY \S+ \((.*)\) FROM stdin;)$")
 _END = "\\."
 # COPY's text format; a name has none of the characters that have other escapes.
@@ -42,6 +42,11 @@ def owners(script: str) -> set[str]:
     return {unquoted(_plain(fields[place])) for _statement, place, rows in _tables(script) for fields in rows}
 
 
+def numbers(script: str) -> set[int]:
+    """Of all jobs."""
+    return {int(fields[columns.index(_NUMBER)]) for statement, _place, rows in _tables(script) for columns in [_columns(statement)] for fields in rows}
+
+
 def renamed(script: str, names: Names) -> list[Rows]:
     found = []
     for statement, place, rows in _tables(script):
@@ -59,11 +64,16 @@ def _tables(script: str) -> Iterator[tuple[str, int, list[list[str]]]]:
     for line in lines:
         found = _COPY.match(line)
         if found:
-            columns = [column.strip().strip('"') for column in found[2].split(",")]
+            columns = _columns(line)
             rows = [row.split("\t") for row in iter(lines.__next__, _END)]
             if _OWNER not in columns or any(len(row) != len(columns) for row in rows):
                 raise JobsError(f"TimescaleDB's table of jobs is of a form that is not known ({found[2]}): restore it without a mapping")
             yield found[1], columns.index(_OWNER), rows
+
+
+def _columns(statement: str) -> list[str]:
+    found = _COPY.match(statement)
+    return [column.strip().strip('"') for column in found[2].split(",")] if found else []
 
 
 def _plain(text: str) -> str:

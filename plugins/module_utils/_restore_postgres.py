@@ -104,12 +104,12 @@ class PostgresTarget:
             roles.create(cursor, material.description, material.roles)
         self._made_roles = list(material.roles)
         for item in items:
-            material.loader.progress.begin(item.label, "restoring beside the live one")
+            material.loader.progress.begin(item.label, "making its copy")
             try:
                 _Copy(self, item, material).make()
             except (*_FAILURES, STATEMENT_ERROR) as error:
                 raise TargetError(f"{item.label}: {' '.join(str(error).split())}") from error
-            material.loader.progress.end(item.label, "restored beside the live one and found equal")
+            material.loader.progress.end(item.label, "its copy is what the set says")
 
     def discard(self) -> None:
         """Remove the copies that never were in use, and the roles that this very run made for them."""

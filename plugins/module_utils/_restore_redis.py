@@ -64,6 +64,11 @@ class RedisTarget:
                 raise
             volume.finish(self.id)
 
+    def prove(self, volume: Volume, plain: Path) -> Mapping[str, str]:
+        """Prove a dump in a volume that is nobody's, and leave it there; what the throw-away server said of itself."""
+        with self._step("prove"):
+            return self._prove(volume, self._copy(volume, plain))
+
     def discard(self) -> None:
         """Remove the side."""
         with self._step("discard"):
@@ -159,7 +164,7 @@ class RedisTarget:
             )
         return found
 
-    def _prove(self, volume: Volume, file: Rdb) -> None:
+    def _prove(self, volume: Volume, file: Rdb) -> Mapping[str, str]:
         """Load it, with the live server's own configuration, and count."""
         with volume.trial(self.id) as trial:
             deadline = time.monotonic() + self.timeout
@@ -176,6 +181,7 @@ class RedisTarget:
         if 0 < int(info["maxmemory"]) < int(info["used_memory"]):
             need, have = (int(info[name]) >> 20 for name in ("used_memory", "maxmemory"))
             raise VolumeError(f"its data need {need} MB, and maxmemory is {have} MB: keys would be evicted at once; give it more (redis_memory_mb) first")
+        return info
 
     def _counted(self, info: Mapping[str, str]) -> None:
         """Each key of the file was loaded, or left out as its time was over. These counts of the load itself are the same whatever clients do afterwards."""

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,14 +26,15 @@ from ansible_collections.nexanest.database.plugins.module_utils._docker import D
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 
 START_TIMEOUT = 120.0
+FOLDER = "/shadow"  # of its data, as it sees it
 _PREFIX = "nexanest-shadow-"
 
 # A background job of sh has no standard input of its own, hence the descriptor 3; and it ignores QUIT until the server listens to it, hence again and again.
 _SCRIPT = """
 set -eu
-admin=$1
-shift
-initdb -D /shadow/data -U "$admin" -A trust -E UTF8 --locale=C --wal-segsize=1 --no-sync --no-instructions >/shadow/initdb 2>&1 ||
+admin=$1 segment=$2
+shift 2
+initdb -D /shadow/data -U "$admin" -A trust -E UTF8 --locale=C --wal-segsize="$segment" --no-sync --no-instructions >/shadow/initdb 2>&1 ||
   { cat /shadow/initdb >&2; exit 3; }
 exec 3<&0
 postgres -D /shadow/data -k /socket "$@" &
@@ -72,7 +73,10 @@ class ShadowFailed(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """image: of the real server; uid, gid: of its user; admin: the superuser's name, as on the real one; label: the stack's."""
+    """image: of the real server; uid, gid: of its user; admin: the superuser's name, as on the real one; label: the stack's.
+
+    data: a folder for its data, where these may be more than fits into memory; settings: others than a small server in memory has; labels: more of them.
+    """
 
     image: str
     uid: int
@@ -81,6 +85,9 @@ class Options:
     label: str
     preload_libraries: tuple[str, ...]
     memory_mb: int
+    data: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -128,7 +135,8 @@ def _folder(options: Options) -> Iterator[Path]:
     _sweep()
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as outer:
         inner = Path(outer) / "s"
-        inner.mkdir(mode=0o700)
+        inner.mkdir()
+        inner.chmod(0o711)  # a tool's container has another user
         try:
             os.chown(inner, options.uid, options.gid)
         except PermissionError as error:
@@ -146,20 +154,40 @@ def _sweep() -> None:
 
 
 def _start(name: str, options: Options, folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    settings = {**_SETTINGS, "shared_preload_libraries": ",".join(options.preload_libraries)}
-    owner = f"uid={options.uid},gid={options.gid}"
+    settings = {**_SETTINGS, "shared_preload_libraries": ",".join(options.preload_libraries), **options.settings}
     client = shutil.which("docker") or "docker"
     argv = [
         *(client, "run", "--rm", "--interactive", "--init", "--name", name, "--pull", "never", "--log-driver", "none"),
         *("--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "200"),
         *("--memory", f"{options.memory_mb}m", "--shm-size", "64m", "--user", f"{options.uid}:{options.gid}"),
-        *("--tmpfs", f"/shadow:{owner},mode=0700,size={options.memory_mb * 3 // 4}m", "--tmpfs", "/tmp:mode=1777,size=64m"),  # noqa: S108  inside the container
+        *_data(options),
+        *("--tmpfs", "/tmp:mode=1777,size=64m"),  # noqa: S108  inside the container
         *("--mount", f"type=bind,source={folder},target=/socket"),
-        *(("--label", options.label) if options.label else ()),
-        *("--env", "PGDATA=/shadow/data", "--env", "TZ=UTC", "--entrypoint", "sh", options.image, "-c", _SCRIPT, "sh", options.admin),
+        *(part for label in (options.label, *options.labels) if label for part in ("--label", label)),
+        *(
+            "--env",
+            "PGDATA=/shadow/data",
+            "--env",
+            "TZ=UTC",
+            "--entrypoint",
+            "sh",
+            options.image,
+            "-c",
+            _SCRIPT,
+            "sh",
+            options.admin,
+            "16" if options.data else "1",
+        ),
         *(part for key, value in settings.items() for part in ("-c", f"{key}={value}")),
     ]
     return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
+
+
+def _data(options: Options) -> list[str]:
+    """Where its data are: in memory, or in a folder."""
+    if options.data is not None:
+        return ["--mount", f"type=bind,source={options.data},target=/shadow"]
+    return ["--tmpfs", f"/shadow:uid={options.uid},gid={options.gid},mode=0700,size={options.memory_mb * 3 // 4}m"]
 
 
 def _wait(process: subprocess.Popen[bytes], params: Mapping[str, Any], options: Options, log: IO[bytes]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED
+
 HEADINGS = ("SERVICE", "HEALTH", "VERSION", "PORT", "UPTIME", "SIZE", "MEMORY")
 UNKNOWN = "-"
 
@@ -21,21 +23,36 @@ def report(status: Mapping[str, Any]) -> str:
     problems += [(f"archive of {archive['name']}", problem) for archive in status.get("archives", []) for problem in archive["problems"]]
     problems += [("host", problem) for problem in status["host"]["problems"]]
     told = [f"{problem['level']}: {name}: {problem['what']}\n    -> {problem['remedy']}" for name, problem in problems]
-    kept = [*([_backups(backups)] if backups else []), *(_archive(archive) for archive in status.get("archives", []))]
+    kept = [*(_backups(backups) if backups else []), *(_archive(archive) for archive in status.get("archives", []))]
     lines += ["", *([*kept, ""] if kept else []), *(told or ["all is well"])]
     return "\n".join(lines)
 
 
-def _backups(backups: Mapping[str, Any]) -> str:
-    """One line about the sets."""
+def _backups(backups: Mapping[str, Any]) -> list[str]:
+    """One line about the sets, and one about whether they were seen to work."""
     clock = "by the clock" if backups["scheduled"] else "by hand alone"
     if backups["age"] is None:
-        return f"backups: none, {clock}"
+        return [f"backups: none, {clock}"]
     old = f"{duration(backups['age'])} ago" if backups["age"] >= 0 else "in the future"
     count = "one set" if backups["sets"] == 1 else f"{backups['sets']} sets"
     copied = backups.get("copied")
     offsite = "" if copied is None else f", off-site up to {copied}" if copied else ", none off-site"
-    return f"backups: the last one {old} ({backups['newest']}, {size(backups['size'])}), {count}, {clock}{offsite}"
+    drilled = [_drills(backups["drills"])] if backups.get("drills") else []
+    return [f"backups: the last one {old} ({backups['newest']}, {size(backups['size'])}), {count}, {clock}{offsite}", *drilled]
+
+
+def _drills(found: Mapping[str, Any]) -> str:
+    """One line about restore drills."""
+    last, clock = found["last"], "by the clock" if found["scheduled"] else "by hand alone"
+    if last is None:
+        return f"restore drill: none yet, {clock}"
+    when = f"{duration(last['age'])} ago" if (last["age"] or 0) >= 0 else "in the future"
+    if last["result"] != PASSED:
+        return f"restore drill: the last one {when} {'FAILED' if last['result'] == FAILED else 'was refused'} ({last['set'] or 'no set'}), {clock}"
+    if not last["content"]:
+        return f"restore drill: the last one {when}, {last['set']}: checksums right, content not proven, {clock}"
+    lost = "" if last["rpo"] is None else f", data of {duration(max(0, last['rpo']))} before"
+    return f"restore drill: the last one {when}, {last['set']} proven in {duration(int(last['rto'] or 0))} ({last['checks']} checks{lost}), {clock}"
 
 
 def _archive(archive: Mapping[str, Any]) -> str:

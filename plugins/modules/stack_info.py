@@ -80,6 +80,12 @@ options:
       schedule:
         description: What M(nexanest.database.backup_schedule_info) returns as RV(nexanest.database.backup_schedule_info#module:schedule).
         type: dict
+      drill_overdue_after:
+        description:
+          - How old the last restore drill that passed may be, such as V(8d) (s, m, h, d). An older one is a problem, an urgent one where drills are scheduled;
+            so is a drill that failed.
+          - Without it nothing is said about drills.
+        type: str
       offsite:
         description:
           - The bucket that M(nexanest.database.backup_copy) copies the sets to. It is not asked; the last copy noted beside the sets what it has.
@@ -203,6 +209,9 @@ status:
       size: 52428800
       scheduled: true
       copied: "20250531_031500"
+      drills:
+        scheduled: true
+        last: {age: 90000, result: passed, set: "20250530_031500", content: true, rto: 41.2, rpo: 9000, checks: 2140}
       problems: []
     archives:
       - name: timescaledb
@@ -265,6 +274,7 @@ BACKUPS: dict[str, dict[str, Any]] = {
     "max_age": {"type": "str", "default": "26h"},
     "state_dir": {"type": "path"},
     "schedule": {"type": "dict"},
+    "drill_overdue_after": {"type": "str"},
     "offsite": {
         "type": "dict",
         "options": {
@@ -308,9 +318,18 @@ def archive(options: dict[str, Any], services: list[dict[str, Any]], judge: Judg
 
 def backups(options: dict[str, Any], stack: str, judge: Judge) -> dict[str, Any]:
     """The backups, judged."""
-    limit = age_limit(options["max_age"])
+    limit = _seconds(options, "max_age")
+    if options["drill_overdue_after"]:
+        _seconds(options, "drill_overdue_after")
     facts = look(options, stack, judge.now)
-    return described(facts, problems(facts, int(limit.total_seconds()), judge.verb))
+    return described(facts, problems(facts, limit, judge.verb))
+
+
+def _seconds(options: dict[str, Any], key: str) -> int:
+    try:
+        return int(age_limit(options[key]).total_seconds())
+    except PlanError as error:
+        raise PlanError(f"backups.{key} is {options[key]!r}: write a number with s, m, h or d, such as 26h") from error
 
 
 def disk(engine: Engine, judge: Judge) -> list[Problem]:
@@ -336,8 +355,8 @@ def main() -> None:
     judge = Judge(module.params["stack"], datetime.now(tz=UTC))
     try:
         found = read(Engine(), module.params, judge)
-    except PlanError:
-        module.fail_json(msg=f"backups.max_age is {module.params['backups']['max_age']!r}: write a number with s, m, h or d, such as 26h")
+    except PlanError as error:
+        module.fail_json(msg=str(error))
     except EngineError as error:
         module.fail_json(msg=f"could not look at the stack {module.params['stack']}: {error}; {judge.verb('db-start')} installs and starts what is missing")
     module.exit_json(changed=False, status=found, report=report(found))

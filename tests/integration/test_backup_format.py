@@ -46,6 +46,8 @@ def test_the_schema_is_valid_and_names_every_field_of_every_part() -> None:
         "left_out": manifests.LeftOut,
         "server": manifests.Server,
         "redis": manifests.Redis,
+        "sample": manifests.Sample,
+        "keys": manifests.Keys,
     }
     for name, part in parts.items():
         fields = [field.name for field in dataclasses.fields(part)]

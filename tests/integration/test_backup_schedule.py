@@ -22,6 +22,7 @@ from modules import run_module
 from stack import ROOT, Run, ansible_playbook
 
 STACK = "schedtest"
+NOTHING = {"since": None, "succeeded": None, "failure": None}
 GOOD = 'echo "took a set of $STACK"; echo; echo "a warning" >&2'
 
 
@@ -40,10 +41,10 @@ class Checkout:
         self.inventory.write_text(json.dumps({"database": {"hosts": {"localhost": local}}}))
         self.backup(GOOD)
 
-    def backup(self, script: str) -> None:
+    def backup(self, script: str, verb: str = "backup") -> None:
         """What db-manage.sh does."""
         path = self.folder / "scripts" / "db-manage.sh"
-        path.write_text(f'#!/bin/sh\n[ "$1" = backup ] || exit 99\n{script}\n')
+        path.write_text(f'#!/bin/sh\n[ "$1" = {verb} ] || exit 99\n{script}\n')
         path.chmod(0o755)
 
     def role(self, *, check: bool = False, **variables: Any) -> Run:
@@ -52,9 +53,9 @@ class Checkout:
         values = json.dumps({"backup_schedule_with": "cron", **variables})
         return ansible_playbook(ROOT / "playbooks" / "backup_schedule.yml", "--inventory", str(self.inventory), "--extra-vars", values, *modes)
 
-    def line(self) -> str:
+    def line(self, *, drill: bool = False) -> str:
         """The command of the installed line, without its time."""
-        (line,) = [line for line in crontab().splitlines() if str(self.folder) in line]
+        (line,) = [line for line in crontab().splitlines() if str(self.folder) in line and line.endswith(" drill") == drill]
         return line.split(None, 5)[5]
 
     def run(self, line: str = "") -> subprocess.CompletedProcess[str]:
@@ -124,11 +125,13 @@ def test_it_is_installed_once_and_removal_leaves_nothing(checkout: Checkout) -> 
     assert (crontab(), sorted(checkout.folder.rglob("*"))) == (before, files)
     done = checkout.role().checked()
     assert done.changed_tasks == planned.changed_tasks
-    assert len(done.changed_tasks) == 3
+    assert len(done.changed_tasks) == 5
     assert f"15 3 * * * {checkout.folder}/scripts/scheduled-backup {checkout.dir}" in crontab().splitlines()
+    assert f"15 5 * * 0 {checkout.folder}/scripts/scheduled-backup {checkout.dir} drill" in crontab().splitlines()
     assert [stat.S_IMODE(path.stat().st_mode) for path in (checkout.dir, checkout.dir / "settings")] == [0o700, 0o600]
     found = checkout.info()
     assert (found["succeeded"], found["failure"]) == (None, None)
+    assert (found["drill"]["since"] is not None, found["drill"]["failure"]) == (True, None)
     assert datetime.now(tz=UTC) - datetime.fromisoformat(found["since"]) < timedelta(minutes=5)
     assert checkout.role().checked().changed_tasks == []
     assert checkout.role(check=True).checked().changed_tasks == []
@@ -136,6 +139,11 @@ def test_it_is_installed_once_and_removal_leaves_nothing(checkout: Checkout) -> 
     assert checkout.run().returncode == 0
     checkout.backup("exit 1")
     assert checkout.run().returncode == 1
+    checkout.backup(GOOD, "verify")
+    assert checkout.run(checkout.line(drill=True)).returncode == 0
+    without = checkout.role(backup_schedule_drill=False).checked()
+    assert (len(without.changed_tasks), checkout.info()["drill"]["since"], checkout.line()[-5:] != "drill") == (2, None, True)
+    checkout.role().checked()
 
     planned = checkout.role(check=True, backup_schedule_state="absent").checked()
     assert (checkout.dir / "settings").exists()
@@ -143,7 +151,7 @@ def test_it_is_installed_once_and_removal_leaves_nothing(checkout: Checkout) -> 
     assert removed.changed_tasks == planned.changed_tasks
     assert crontab().strip() == before.strip()
     assert not checkout.dir.exists()
-    assert checkout.info() == {"since": None, "succeeded": None, "failure": None}
+    assert checkout.info() == {**NOTHING, "drill": NOTHING}
     assert checkout.role(backup_schedule_state="absent").checked().changed_tasks == []
 
 
@@ -165,7 +173,7 @@ def test_other_lines_and_strangers_files_stay(checkout: Checkout) -> None:
     subprocess.run(["crontab", "-"], input=f"{crontab()}# {checkout.folder}: another's line\n", text=True, check=True, timeout=30)
     checkout.role().checked()
     checkout.role(backup_schedule_hours=[21, 9, 9], backup_schedule_minute=0).checked()
-    others, line = [line for line in crontab().splitlines() if str(checkout.folder) in line]
+    others, line, _drill = [line for line in crontab().splitlines() if str(checkout.folder) in line]
     assert (others, line.split()[:2]) == (f"# {checkout.folder}: another's line", ["0", "9,21"])
     (checkout.dir / "mine").write_text("x")
     checkout.role(backup_schedule_state="absent").checked()
@@ -304,6 +312,25 @@ def test_a_long_log_is_turned_over(installed: Checkout) -> None:
     (installed.dir / "backup.log").write_bytes(b"x" * (6 * 1024**2))
     run(installed)
     assert ((installed.dir / "backup.log.1").stat().st_size, len(installed.read("backup.log")) < 1000) == (6 * 1024**2, True)
+
+
+def test_a_drill_has_notes_a_log_and_a_lock_of_its_own(installed: Checkout) -> None:
+    line = f"{installed.folder}/scripts/scheduled-backup {installed.dir} drill"
+    run(installed)
+    installed.backup("echo it is NOT proven; exit 2", "verify")
+    told = installed.folder / "told"
+    settle(installed, on_failure=f'echo "$BACKUP_WORK of $BACKUP_STACK" > {told}')
+    with (installed.dir / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        done = installed.run(line)
+    assert (done.returncode, "the restore drill of the stack" in done.stderr, told.read_text()) == (2, True, f"restore drill of {STACK}\n")
+    found = installed.info()
+    assert (found["failure"], found["drill"]["failure"]["message"]) == (None, "it is NOT proven")
+    assert "NOT proven" in installed.read("backup.drill.log")
+    assert "NOT proven" not in installed.read("backup.log")
+    installed.backup(GOOD, "verify")
+    assert installed.run(line).returncode == 0
+    assert installed.info()["drill"]["failure"] is None
 
 
 def test_without_settings_it_says_what_makes_them(checkout: Checkout) -> None:

@@ -131,3 +131,4 @@ def test_the_verb_finds_sets_and_notes_where_the_roles_put_them(tmp_path: Path) 
     assert run.rc != 0
     assert "the disk is full" in run.stdout
     assert "one set, by the clock" in run.stdout
+    assert "restore drill: none yet, by hand alone" in run.stdout

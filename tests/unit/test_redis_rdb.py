@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
-from ansible_collections.nexanest.database.plugins.module_utils._redis_rdb import Rdb, RdbError, parse
+from ansible_collections.nexanest.database.plugins.module_utils._redis_rdb import Rdb, RdbError, databases, parse
 
 WHOLE = """[offset 0] Checking RDB file /x/redis.rdb
 [offset 26] AUX FIELD redis-ver = '8.0.2'
@@ -39,3 +41,18 @@ def test_a_missing_line_is_no_whole_file(line: str) -> None:
 def test_bytes_after_the_end_are_refused() -> None:
     with pytest.raises(RdbError, match="its data end after 215 of 255 bytes"):
         parse(WHOLE, 255)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "found"),
+    [
+        (b"\x0c\x07", (12, 7)),
+        (b"\x41\x00\x07", (256, 7)),
+        (b"\x80\x00\x01\x00\x00\x40\x50", (65536, 80)),
+        (b"\x81\x00\x00\x00\x01\x00\x00\x00\x00\x00", (2**32, 0)),
+    ],
+)
+def test_the_counts_of_a_logical_database_stand_where_it_begins(lengths: bytes, found: tuple[int, int]) -> None:
+    assert databases(WHOLE, io.BytesIO(b"." * 164 + b"\xfb" + lengths)) == {0: found}
+    assert databases(WHOLE, io.BytesIO(b"." * 164 + b"\xfa" + lengths)) is None
+    assert databases("", io.BytesIO(b"")) == {}

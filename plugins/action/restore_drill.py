@@ -1,0 +1,22 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Show the progress of restore_drill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.plugin_utils.background import BackgroundAction
+
+
+class ActionModule(BackgroundAction):
+    """Looking first is cheap, and a drill that is not due needs no background; a refused one is run all the same, as it belongs into the history."""
+
+    def hopeless(self, plan: dict[str, Any]) -> bool:
+        """Only without a refusal, which the run itself writes down."""
+        return bool(plan.get("failed")) and not plan.get("refused")
+
+    def announcement(self, plan: dict[str, Any]) -> str:
+        """What is said before the work begins."""
+        return f"drilling the set {plan.get('set') or 'that is the newest'}: {plan.get('plan') or 'nothing can be restored'}"
