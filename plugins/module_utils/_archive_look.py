@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils._archive_drill import SOURCE
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable, connect
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, History, Record
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, cluster_of
@@ -53,6 +56,7 @@ def look(params: Mapping[str, Any]) -> Facts:
         repository_of=info.system_id,
         aside=tuple(cluster.others),
         recovery=_recovery(cluster),
+        drills=_drills(params),
         **asked,
     )
 
@@ -74,6 +78,17 @@ def _info(cluster: Cluster) -> tuple[Info, str]:
         return Repository(cluster).info(), ""
     except RepositoryError as error:
         return Info(), str(error)
+
+
+def _drills(params: Mapping[str, Any]) -> tuple[Record, ...]:
+    """Of this archive, the oldest first; none where nobody says where the history is."""
+    if not params.get("history_dir"):
+        return ()
+    try:
+        return tuple(History(Path(params["history_dir"])).of(params["stack"], f"{SOURCE} {params['name']}"))
+    except OSError as error:
+        now = datetime.now(tz=UTC).isoformat(timespec="seconds")
+        return (Record(now, params["stack"], FAILED, problems=[f"the history of drills cannot be read ({error.strerror})"]),)
 
 
 def _recovery(cluster: Cluster) -> tuple[str, str]:

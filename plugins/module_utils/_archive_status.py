@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, Record
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import YELLOW, Problem
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration
 
@@ -22,7 +24,7 @@ class Facts:
 
     trouble: why the repository could not be asked; silent: why the server could not; backups: (label, type, end since the epoch), the oldest first;
     archived_*, failed_*: of the last segment that did or did not arrive in the repository; slot: wal_status of the companion's; safe_bytes: how much may
-    still be written before the slot is given up, of keep_bytes; aside: clusters whose archives are kept; recovery: phase and target.
+    still be written before the slot is given up, of keep_bytes; aside: clusters whose archives are kept; recovery: phase and target; drills: the oldest first.
     """
 
     name: str
@@ -46,6 +48,17 @@ class Facts:
     synchronous: bool = False
     aside: tuple[str, ...] = ()
     recovery: tuple[str, str] = ("", "")
+    drills: tuple[Record, ...] = ()
+
+    @property
+    def last_drill(self) -> Record | None:
+        return self.drills[-1] if self.drills else None
+
+    @property
+    def proven_age(self) -> int | None:
+        """Seconds since a drill passed."""
+        passed = [record for record in self.drills if record.result == PASSED]
+        return round(passed[-1].age(datetime.fromtimestamp(self.now, tz=UTC)).total_seconds()) if passed else None
 
     @property
     def last_full(self) -> int | None:
@@ -53,9 +66,12 @@ class Facts:
         return max((stop for _label, kind, stop in self.backups if kind == "full"), default=None)
 
 
-def problems(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Problem]:
-    """What is wrong. max_age: seconds that the newest base backup may be old; verb: the command for one of make's targets."""
-    found = [*_recovery(facts, verb), *_repository(facts, max_age, verb)]
+def problems(facts: Facts, max_age: int, verb: Callable[[str], str], overdue: int | None = None) -> list[Problem]:
+    """What is wrong. max_age: seconds that the newest base backup may be old; verb: the command for one of make's targets.
+
+    overdue: seconds that the last drill that passed may be old; None where drills are nobody's matter.
+    """
+    found = [*_recovery(facts, verb), *_repository(facts, max_age, verb), *_drills(facts, overdue, verb)]
     return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
 
 
@@ -77,6 +93,7 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "lag_seconds": facts.lag_seconds,
         "synchronous": facts.synchronous,
         "aside": list(facts.aside),
+        "drill": None if facts.last_drill is None else {"result": facts.last_drill.result, "rto": facts.last_drill.rto, "passed_age": facts.proven_age},
         "recovery": {"phase": facts.recovery[0], "target": facts.recovery[1]},
         "problems": [{"what": problem.what, "remedy": problem.remedy, "level": problem.level} for problem in found],
     }
@@ -112,6 +129,26 @@ def _repository(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[
     if age > max_age:
         what = f"the newest base backup is {duration(age)} old, more than {duration(max_age)}: a recovery would have all the log since then to go through"
         return [Problem(service, what, f"{verb('db-base-backup')} takes one; {verb('db-schedule')} takes them by the clock", YELLOW)]
+    return []
+
+
+def _drills(facts: Facts, overdue: int | None, verb: Callable[[str], str]) -> list[Problem]:
+    """A base backup was taken; was a recovery seen to work, and lately?"""
+    if overdue is None or not facts.backups:
+        return []
+    last = facts.last_drill
+    if last is not None and last.result == FAILED:
+        why = "; ".join(last.problems)[:300] or "it does not say why"
+        remedy = f"do not rely on it: put right what it says, {verb('db-base-backup')} TYPE=full, then {verb('db-verify')}"
+        return [Problem(_service(facts), f"the last restore drill failed: {why}", remedy)]
+    if last is not None and last.result == REFUSED:
+        what = f"the last restore drill was refused: {'; '.join(last.problems)[:300]}"
+        return [Problem(_service(facts), what, f"put right what it says, then {verb('db-verify')}", YELLOW)]
+    if facts.proven_age is None:
+        return [Problem(_service(facts), "no restore drill has ever passed: nobody has seen a recovery work", f"{verb('db-verify')} runs one", YELLOW)]
+    if facts.proven_age > overdue:
+        what = f"the last restore drill that passed is {duration(facts.proven_age)} old, more than {duration(overdue)}"
+        return [Problem(_service(facts), what, f"{verb('db-verify')} runs one; {verb('db-schedule')} lets them run by the clock", YELLOW)]
     return []
 
 

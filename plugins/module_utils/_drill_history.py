@@ -86,8 +86,8 @@ class History:
             return []
         return [record for line in text.splitlines() if (record := parse(line)) is not None]
 
-    def of(self, stack: str) -> list[Record]:
-        return [record for record in self.records() if record.stack == stack]
+    def of(self, stack: str, source: str = OF_SETS) -> list[Record]:
+        return [record for record in self.records() if (record.stack, record.source) == (stack, source)]
 
 
 def parse(line: bytes) -> Record | None:
@@ -109,7 +109,7 @@ def moment(text: str) -> datetime:
 
 def proven(records: Sequence[Record], serial: int, *, content: bool, limit: timedelta, now: datetime) -> Record | None:
     """The last drill of this set, where it passed and is young enough. content: whether checksums alone are not enough."""
-    last = next((record for record in reversed(records) if record.serial == serial and record.source == OF_SETS), None)
+    last = next((record for record in reversed(records) if record.serial == serial), None)
     if last is None or last.result != PASSED or (content and not last.content):
         return None
     return last if timedelta(0) <= last.age(now) < limit else None

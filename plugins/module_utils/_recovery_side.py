@@ -61,18 +61,22 @@ class Reached:
 
 @dataclass(frozen=True)
 class Side:
-    """data: its data folder on this host. admin: who it is asked as. label: of the stack; network, port: where it is published on the loopback."""
+    """data: its data folder on this host. admin: who it is asked as. label: of the stack; network, port: where it is published on the loopback.
+
+    Without a port nobody reaches it, but through its own socket. suffix: of its container's name.
+    """
 
     cluster: Cluster
     data: Path
     admin: str
     label: str
-    network: str
-    port: int
+    network: str = "none"
+    port: int = 0
+    suffix: str = "pitr"
 
     @property
     def container(self) -> str:
-        return f"{self.cluster.container}-pitr"
+        return f"{self.cluster.container}-{self.suffix}"
 
     @property
     def there(self) -> bool:
@@ -100,7 +104,8 @@ class Side:
         memory = (f"/run/postgresql:{owner},mode=0775", f"{_SCRATCH}:mode=1777", f"{Path(cluster.pgdata).parent}:{owner},mode=0700,size=1m")
         options = [
             *("--init", "--name", self.container, "--pull", "never", "--label", self.label, "--network", self.network, "--stop-signal", "SIGINT"),
-            *("--publish", f"127.0.0.1:{self.port}:5432", "--user", f"{cluster.uid}:{cluster.gid}", "--stop-timeout", "120"),
+            *(("--publish", f"127.0.0.1:{self.port}:5432") if self.port else ()),
+            *("--user", f"{cluster.uid}:{cluster.gid}", "--stop-timeout", "120"),
             *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "300", "--log-opt", "max-size=10m"),
             *("--memory", f"{cluster.memory_mb}m", "--shm-size", f"{max(cluster.memory_mb // 4, 64)}m"),
             *(part for mount in memory for part in ("--tmpfs", mount)),
@@ -161,9 +166,9 @@ class Side:
             raise SideFailed(f"{self.container} did not end its recovery within {timeout:.0f} s; its log says why")
         self.sql([*(f"ALTER SYSTEM RESET {name}" for name in _RECOVERY_SETTINGS), "CHECKPOINT"], timeout=timeout)
 
-    def sql(self, statements: list[str], *, strict: bool = True, timeout: float = 30) -> str:
+    def sql(self, statements: list[str], *, strict: bool = True, timeout: float = 30, database: str = "postgres") -> str:
         """Run statements over the container's own socket, as the server's system user."""
-        argv = ["psql", "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-h", "/run/postgresql", "-U", self.admin, "-d", "postgres"]
+        argv = ["psql", "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-h", "/run/postgresql", "-U", self.admin, "-d", database]
         docker = Docker(timeout=timeout)
         try:
             output = docker.execute(self.container, argv, stdin="".join(f"{one};\n" for one in statements), user=str(self.cluster.uid))
@@ -172,6 +177,16 @@ class Side:
         if output.code != 0 and strict:
             raise SideFailed(f"{self.container}: {' '.join(output.stderr.split())}")
         return output.stdout if output.code == 0 else ""
+
+    def amcheck(self, timeout: float) -> list[str]:
+        """What is damaged in any database's tables and indexes, in the words of pg_amcheck; every row is looked up in its indexes."""
+        argv = ["pg_amcheck", "--all", "--install-missing=pg_catalog", "--heapallindexed", "--no-password", "-h", "/run/postgresql", "-U", self.admin]
+        try:
+            output = Docker(timeout=timeout).execute(self.container, argv, user=str(self.cluster.uid))
+        except DockerError as error:
+            raise ArchiveError(str(error)) from error
+        said = [line.strip() for line in (output.stdout + output.stderr).splitlines() if line.strip()]
+        return said[:20] or [f"pg_amcheck ended with {output.code}"] if output.code != 0 else []
 
     def running(self) -> bool:
         found = _docker(lambda docker: docker.inspect("container", [self.container]))

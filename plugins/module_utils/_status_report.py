@@ -64,7 +64,16 @@ def _archive(archive: Mapping[str, Any]) -> str:
     until = "an unknown moment" if newest is None else f"{duration(round(newest))} ago" if newest >= 1 else "now"
     how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
     backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
-    return f"archive of {archive['name']}: recoverable from {duration(archive['oldest_age'])} ago until {until} ({how}); {backup}{aside}"
+    since = f"recoverable from {duration(archive['oldest_age'])} ago until {until} ({how})"
+    return f"archive of {archive['name']}: {since}; {backup}{_drilled(archive.get('drill'))}{aside}"
+
+
+def _drilled(drill: Mapping[str, Any] | None) -> str:
+    """Of a continuous backup."""
+    if drill is None or drill["passed_age"] is None:
+        return ""
+    measured = f" in {duration(round(drill['rto']))}" if drill["rto"] else ""
+    return f"; recovered in a drill {duration(drill['passed_age'])} ago{measured}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -228,6 +228,7 @@ status:
         lag_seconds: 0.2
         synchronous: false
         aside: []
+        drill: {result: passed, rto: 21.4, passed_age: 86400}
         recovery: {phase: "", target: ""}
         problems: []
     host:
@@ -302,18 +303,21 @@ def read(engine: Engine, params: dict[str, Any], judge: Judge) -> dict[str, Any]
         facts = list(pool.map(probe.service, services))
     judged = [judge.service(service, found) for service, found in zip(services, facts, strict=True)]
     found = backups(params["backups"], params["stack"], judge) if params["backups"] else None
-    return status(judged, disk(engine, judge), found, [archive(options, services, judge) for options in params["archives"]])
+    return status(judged, disk(engine, judge), found, [archive(options, params, judge) for options in params["archives"]])
 
 
-def archive(options: dict[str, Any], services: list[dict[str, Any]], judge: Judge) -> dict[str, Any]:
-    """The continuous backup of one of the services, judged."""
-    service = next((one for one in services if one["service"] == options["service"]), None)
+def archive(options: dict[str, Any], params: dict[str, Any], judge: Judge) -> dict[str, Any]:
+    """The continuous backup of one of the services, judged; its drills are noted beside those of the backups."""
+    service = next((one for one in params["services"] if one["service"] == options["service"]), None)
     if service is None:
         raise EngineError(f"archives names the service {options['service']}, which services does not have")
     login = {"login_host": service["host"], "login_port": service["port"], "login_user": service["login_user"], "login_password": service["login_password"]}
-    facts = look_at_archive({**options, **login, "name": service["service"], "container": service["container"], "login_db": "postgres", "connect_timeout": 5})
+    names = {"name": service["service"], "container": service["container"], "login_db": "postgres", "connect_timeout": 5, "stack": params["stack"]}
+    kept = params["backups"] or {}
+    facts = look_at_archive({**options, **login, **names, "history_dir": kept.get("dir")})
     max_age = int(age_limit(options["max_age"]).total_seconds())
-    return archive_status.described(facts, archive_status.problems(facts, max_age, judge.verb))
+    overdue = _seconds(kept, "drill_overdue_after") if kept.get("drill_overdue_after") else None
+    return archive_status.described(facts, archive_status.problems(facts, max_age, judge.verb, overdue))
 
 
 def backups(options: dict[str, Any], stack: str, judge: Judge) -> dict[str, Any]:

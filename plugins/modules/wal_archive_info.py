@@ -76,6 +76,7 @@ archive:
     lag_seconds: 0.2
     synchronous: false
     aside: []
+    drill: null
     recovery: {phase: "", target: ""}
     problems: []
 """

@@ -73,6 +73,12 @@ class Archived:
         common = {"network": f"{self.name}-net", "label": f"nexanest.database.test={self.name}", "companion": self.companion, "port": self.side_port}
         return self.module("pitr", check=check, state=state, **{**common, **more})
 
+    def drill(self, *, check: bool = False, **more: Any) -> dict[str, Any]:
+        """Recover a random moment elsewhere."""
+        (self.folder / "sets").mkdir(exist_ok=True)
+        common = {"stack": self.name, "history_dir": str(self.folder / "sets"), "label": f"nexanest.database.test={self.name}"}
+        return self.module("wal_archive_drill", check=check, **{**common, **more})
+
     def module_point(self, name: str) -> dict[str, Any]:
         """Name this moment."""
         return run_module("postgres_restore_point", {"name": name, "archive_dir": str(self.archive), **self.login})

@@ -149,6 +149,22 @@ def test_a_recovery_that_was_killed_is_repeated(server: Archived) -> None:
     assert not server.pitr("cleaned")["failed"]
 
 
+def test_a_drill_recovers_a_moment_elsewhere_and_leaves_nothing(server: Archived) -> None:
+    history = server.folder / "sets" / ".drills" / "drills.jsonl"
+    planned = server.drill(check=True)
+    assert planned["changed"], planned
+    assert not history.exists()
+    passed = server.drill()
+    assert not passed["failed"], passed
+    assert passed["checks"] > 100
+    assert passed["rto"] > 0
+    assert {"postgres", "template1"} <= set(passed["databases"])
+    assert not server.drill(unless_newer_than="1h")["changed"]
+    assert f"{server.container}-drill" not in docker("ps", "--all", "--format", "{{.Names}}").split()
+    assert not list(server.data.parent.glob("*.drill"))
+    assert history.read_text(encoding="utf-8").count("passed") == 1
+
+
 def test_a_segment_that_was_damaged_or_lost_ends_the_recovery_with_its_name(server: Archived) -> None:
     server.query("SELECT pg_switch_wal()")
     fill(server, 60001, 60010)
@@ -166,6 +182,10 @@ def test_a_segment_that_was_damaged_or_lost_ends_the_recovery_with_its_name(serv
     damaged = server.pitr()
     assert damaged["failed"], damaged
     assert victim.name[:24] in damaged["msg"], damaged
+    # Whichever moment is drawn, the drill goes through all the log before it: the last one of this test, behind the damage.
+    drilled = server.drill(recovery_target_time=server.now().isoformat())
+    assert drilled["failed"], drilled
+    assert '"failed"' in (server.folder / "sets" / ".drills" / "drills.jsonl").read_text(encoding="utf-8").splitlines()[-1]
     victim.unlink()
     lost = server.pitr()
     assert lost["failed"], lost

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts, described, problems
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import Record
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import GREEN, RED, YELLOW, status
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import report
 
@@ -149,3 +151,31 @@ def test_a_stack_without_an_archive_has_no_line() -> None:
     whole = status([], [])
     assert whole["archives"] == []
     assert "archive" not in report(whole)
+
+
+def drill(result: str, days: float, **more: Any) -> Record:
+    at = datetime.fromtimestamp(NOW - days * DAY, tz=UTC).isoformat()
+    return Record(at, "shop", result, source="archive timescaledb", content=True, **more)
+
+
+@pytest.mark.parametrize(
+    ("drills", "level", "words"),
+    [
+        ((), YELLOW, "nobody has seen a recovery work"),
+        ((drill("passed", 9),), YELLOW, "9d"),
+        ((drill("passed", 2), drill("failed", 1, problems=["segment X is damaged"])), RED, "segment X is damaged"),
+        ((drill("passed", 2), drill("refused", 1, problems=["no room"])), YELLOW, "no room"),
+    ],
+)
+def test_a_drill_that_failed_or_is_overdue_is_told(drills: tuple[Record, ...], level: str, words: str) -> None:
+    (problem,) = problems(but(drills=drills), LIMIT, lambda name: f"make {name}", overdue=8 * DAY)
+    assert problem.level == level
+    assert words in problem.what
+
+
+def test_a_drill_that_passed_lately_is_part_of_the_line() -> None:
+    facts = but(drills=(drill("failed", 3, problems=["x"]), drill("passed", 2, rto=21.4)))
+    assert problems(facts, LIMIT, str, overdue=8 * DAY) == []
+    text = report(status([], [], None, [described(facts, [])]))
+    assert "recovered in a drill 2d" in text
+    assert "in 21s" in text

@@ -1,0 +1,18 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Show the progress of wal_archive_drill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.plugin_utils.background import BackgroundAction
+
+
+class ActionModule(BackgroundAction):
+    """Looks what would be drilled, then does it."""
+
+    def announcement(self, plan: dict[str, Any]) -> str:
+        """What is said before the work begins."""
+        return f"drilling the continuous backup of {self._task.args['name']}"

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A moment of the continuous backup, recovered into a throw-away server without a network, checked, measured, and forgotten."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils import _recovery_look as looks
+from ansible_collections.nexanest.database.plugins.module_utils._archive_state import make_folder
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Side, SideFailed
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import TIME, Target, TargetError, shown, target_of
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import TOOLS, ArchiveError, Cluster
+
+SOURCE = "archive"
+# How many relations pg_amcheck looks at, of one database.
+_RELATIONS = "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE a.amname IN ('heap', 'btree')"
+_DATABASES = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1"
+
+
+@dataclass
+class Report:
+    """What came of it. target, backup: of the recovery; reached: its last transaction; databases: that were checked."""
+
+    target: str = ""
+    backup: str = ""
+    reached: str = ""
+    databases: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    record: Record | None = None
+
+
+@dataclass(frozen=True)
+class ArchiveDrill:
+    """Drills one cluster. The caller holds the archive's lock. told: hears what is going on."""
+
+    cluster: Cluster
+    params: Mapping[str, Any]
+    told: Callable[[str], None]
+
+    @property
+    def data(self) -> Path:
+        """Beside the live data, where a recovery would put it as well."""
+        return self.cluster.data.with_name(f"{self.cluster.data.name}.drill")
+
+    @property
+    def side(self) -> Side:
+        return Side(self.cluster, self.data, admin=self.params["login_user"], label=self.params["label"], suffix="drill")
+
+    def moment(self, *, touch: bool) -> Target:
+        """The one that is asked for, or any that can be reached.
+
+        touch: the server writes down the present one, since a recovery stops before a later commit alone.
+        """
+        reach = looks.reach(self.cluster, Repository(self.cluster).info(), self.params, touch=touch)
+        if not reach.alive:
+            raise ArchiveError("the server does not answer: a drill is for quiet days, docs/continuous_backup.md says how to recover")
+        if not reach.backups:
+            raise TargetError("the archive holds no base backup yet: take one (make db-base-backup)")
+        if self.params["recovery_target_time"]:
+            return target_of(self.params)
+        span = (reach.newest - reach.oldest).total_seconds()
+        if span < 2:
+            raise TargetError(f"nothing but the base backup of {shown(reach.oldest)} can be reached yet: wait a moment")
+        found = reach.oldest + timedelta(seconds=1 + random.random() * (span - 1.5))  # noqa: S311  no secret
+        return Target(TIME, f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00", found)
+
+    def run(self, report: Report) -> None:
+        """All of it; what it finds is in the history when this returns or raises."""
+        began, at = time.monotonic(), datetime.now(tz=UTC)
+        self.sweep()
+        result, seconds = REFUSED, None
+        try:
+            target = self.moment(touch=True)
+            report.target = str(target)
+            plan = looks.plan(self.cluster, target, self.params, touch=False)
+            report.backup = plan.backup.label
+            result = FAILED
+            checks = self._carry_out(target, plan, report)
+            result = FAILED if report.problems else PASSED
+            seconds = round(time.monotonic() - began, 1)
+        except (TargetError, ArchiveError, RepositoryError, SideFailed) as error:
+            report.problems.append(" ".join(str(error).split()))
+            checks = 0
+        except BaseException as error:  # what ends this run is no success
+            report.problems.append("it was ended before it had proven anything" if isinstance(error, SystemExit) else " ".join(str(error).split()))
+            self._note(at, report, FAILED)
+            raise
+        finally:
+            self.sweep()
+        self._note(at, report, result, seconds, checks)
+
+    def _carry_out(self, target: Target, plan: looks.Plan, report: Report) -> int:
+        """How many relations were checked."""
+        make_folder(self.data, self.cluster)
+        self.told(f"drill: restoring the base backup {plan.backup.label}, {plan.backup.bytes >> 20} MB")
+        command = f"{TOOLS}/wal-get %f %p {self.cluster.name}"
+        options = [f"--set={plan.backup.label}", *target.options(plan.timeline), f"--recovery-option=restore_command={command}"]
+        Repository(self.cluster).restore(self.data, options)
+        self.told(f"drill: recovering to {target}, up to {plan.log >> 20} MB of log")
+        side = self.side
+        side.start()
+        report.reached = side.wait(target, self.params["timeout"], self.told).moment
+        side.promote(self.params["timeout"])
+        report.databases = side.sql([_DATABASES]).split()
+        self.told(f"drill: checking every table and index of {', '.join(report.databases)}")
+        checks = sum(int(side.sql([_RELATIONS], database=name).strip() or 0) for name in report.databases)
+        report.problems += [f"damaged after the recovery: {words}" for words in side.amcheck(self.params["timeout"])]
+        return checks
+
+    def sweep(self) -> None:
+        """What this drill or one that was killed has made."""
+        self.side.remove()
+        if self.data.is_dir():
+            shutil.rmtree(self.data)
+
+    def _note(self, at: datetime, report: Report, result: str, seconds: float | None = None, checks: int = 0) -> None:
+        report.record = Record(
+            at=at.isoformat(timespec="seconds"),
+            stack=self.params["stack"],
+            result=result,
+            source=f"{SOURCE} {self.cluster.name}",
+            set=report.backup,
+            content=True,
+            rto=seconds if result == PASSED else None,
+            checks=checks,
+            problems=report.problems,
+        )
+        History(Path(self.params["history_dir"])).add(report.record)

@@ -1,0 +1,226 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prove the continuous backup of a server: recover any moment of it elsewhere."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wal_archive_drill
+short_description: Recover a random moment of a continuous backup into a throw-away server, and check it
+version_added: 0.1.0
+author:
+  - The nexanest.database authors (@nexanest)
+description:
+  - A random moment between the oldest base backup and now is recovered into a server of the same image, without a network. Its tables and indexes are checked
+    with C(pg_amcheck), each row being looked up in its indexes. It is measured, noted in the history of drills, and removed, whatever happens.
+  - The live server goes on. It writes one empty transaction, because a recovery to a time ends at a later commit alone.
+  - A drill that fails fails the module, and the next C(make db-status) is red.
+extends_documentation_fragment:
+  - nexanest.database.wal_archive
+  - nexanest.database.login
+attributes:
+  check_mode:
+    description: Says what would be drilled, or refuses.
+    support: full
+  diff_mode:
+    description: The moment and the base backup that would be taken now.
+    support: full
+  idempotent:
+    description: With O(unless_newer_than) a drill that passed lately is enough; without it every run is one.
+    support: full
+options:
+  stack:
+    description: Name of the stack, for the history.
+    type: str
+    required: true
+  history_dir:
+    description: Folder of the backup sets, which has the history of drills.
+    type: path
+    required: true
+  label:
+    description: Label of the throw-away server, C(key=value), by which C(db-destroy) finds it.
+    type: str
+    required: true
+  recovery_target_time:
+    description: The moment to recover, with its time zone, such as that of a drill that failed. A random one without it.
+    type: str
+    default: ""
+  unless_newer_than:
+    description: Drill nothing where the last drill passed and is younger, such as V(20h).
+    type: str
+    default: ""
+  timeout:
+    description: Seconds that the recovery, and the checks, may take.
+    type: int
+    default: 7200
+  lock_wait:
+    description: Seconds to wait for another run that works in O(archive_dir).
+    type: int
+    default: 60
+  progress_file:
+    description: File on the managed host that gets a line per step while the work runs.
+    type: path
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Prove the continuous backup
+  nexanest.database.wal_archive_drill:
+    name: timescaledb
+    container: nexanest-timescaledb
+    archive_dir: /srv/nexanest/archive/timescaledb
+    config_dir: /etc/nexanest-database/nexanest/timescaledb/archive
+    stack: nexanest
+    history_dir: /srv/nexanest/backups
+    label: nexanest.database.stack=nexanest
+    login_host: 127.0.0.1
+    login_port: 5433
+    login_user: timescale
+    login_password: "{{ timescaledb_password }}"
+    login_db: postgres
+    connect_timeout: 10
+    recovery_target_time: ""
+    unless_newer_than: 20h
+    timeout: 7200
+    lock_wait: 60
+    progress_file: ""
+"""
+
+RETURN = r"""
+target:
+  description: The moment; in check mode one that could be.
+  returned: always
+  type: str
+  sample: time 2025-05-31 03:12:40.123456+00
+backup:
+  description: Label of the base backup that the recovery began with.
+  returned: always
+  type: str
+  sample: 20250531-020000F
+reached:
+  description: Time of the last transaction that was there.
+  returned: always
+  type: str
+  sample: 2025-05-31 03:12:39.9+00
+databases:
+  description: Databases that were checked.
+  returned: always
+  type: list
+  elements: str
+  sample: [postgres, template1, timescale]
+checks:
+  description: Tables and indexes that were checked.
+  returned: always
+  type: int
+  sample: 512
+rto:
+  description: Seconds from the start until all of it was proven; null where it was not.
+  returned: always
+  type: float
+  sample: 21.4
+problems:
+  description: Why it failed, or was refused.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nexanest.database.plugins.module_utils import _recovery_look as looks
+from ansible_collections.nexanest.database.plugins.module_utils._archive_drill import SOURCE, ArchiveDrill, Report
+from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import PlanError, age_limit
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
+from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
+from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff
+from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import RepositoryError, remove_left_behind
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import SideFailed
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import TargetError
+from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, cluster_of
+
+ARGUMENTS: dict[str, Any] = {
+    **CLUSTER_ARGUMENTS,
+    **LOGIN_ARGUMENTS,
+    "stack": {"type": "str", "required": True},
+    "history_dir": {"type": "path", "required": True},
+    "label": {"type": "str", "required": True},
+    "recovery_target_time": {"type": "str", "default": ""},
+    "unless_newer_than": {"type": "str", "default": ""},
+    "timeout": {"type": "int", "default": 7200},
+    "lock_wait": {"type": "int", "default": 60},
+    "progress_file": {"type": "path", "default": ""},
+}
+ERRORS = (TargetError, ArchiveError, RepositoryError, SideFailed, StoreError, BulkError, PlanError, ServerUnreachable, OSError)
+
+
+def lately(params: dict[str, Any], limit: timedelta | None) -> Record | None:
+    """The last drill of this archive, where it passed and is young enough."""
+    mine = History(Path(params["history_dir"])).of(params["stack"], f"{SOURCE} {params['name']}")
+    if limit is None or not mine or mine[-1].result != PASSED:
+        return None
+    return mine[-1] if timedelta(0) <= mine[-1].age(datetime.now(tz=UTC)) < limit else None
+
+
+def run(params: dict[str, Any], report: Report, *, check: bool) -> bool:
+    """Whether there is a drill, or would be one."""
+    limit = age_limit(params["unless_newer_than"]) if params["unless_newer_than"] else None
+    if not Path(params["history_dir"]).is_dir():
+        raise StoreError(f"there is no folder {params['history_dir']}: make db-start makes it")
+    last = lately(params, limit)
+    if last is not None:
+        report.record = last
+        return False
+    cluster = cluster_of(params)
+    progress = Progress(params["progress_file"])
+    drill = ArchiveDrill(cluster, params, lambda words: progress.begin(cluster.name, words))
+    if check:
+        target = drill.moment(touch=False)
+        report.target, report.backup = str(target), looks.plan(cluster, target, params, touch=False).backup.label
+        return True
+    with Store(Path(params["archive_dir"])).locked(f"drill of {cluster.name}", wait=params["lock_wait"]):
+        remove_left_behind(cluster)
+        drill.run(report)
+    return True
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    report = Report()
+    try:
+        with ended_by_signals():
+            changed = run(module.params, report, check=module.check_mode)
+    except (*ERRORS, STATEMENT_ERROR) as error:
+        module.fail_json(msg=f"no drill of {module.params['name']}: {' '.join(str(error).split())}")
+    record = report.record
+    change = Change("drill of the archive", module.params["name"], None, {"moment": "a random one", "base backup": report.backup})
+    found = {
+        "changed": changed,
+        "diff": diff([change] if changed else []),
+        "target": report.target,
+        "backup": report.backup,
+        "reached": report.reached,
+        "databases": report.databases,
+        "checks": record.checks if record else 0,
+        "rto": record.rto if record else None,
+        "problems": report.problems,
+    }
+    if report.problems:
+        word = "FAILED" if record and record.result == FAILED else "was refused"
+        module.fail_json(msg=f"the drill of the archive of {module.params['name']} {word}: {'; '.join(report.problems)}", **found)
+    module.exit_json(**found)
+
+
+if __name__ == "__main__":
+    main()
