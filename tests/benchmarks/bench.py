@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import backup_restore
+import continuous_backup
 import databases
 import hypertables
 import many_migrations
@@ -77,6 +78,7 @@ def main() -> None:
     rows = [from_images_to_healthy(inventory, stack, rounds), no_change(inventory, rounds), *five_databases(rounds)]
     rows += [*many_migrations.rows(rounds, row), *row_security.rows(rounds, row), *hypertables.rows(rounds, hypertables.line)]
     rows += backup_restore.rows(rounds, backup_restore.line)
+    rows += continuous_backup.rows(rounds)
     playbook(inventory, "playbooks/destroy.yml", "-e", f"stack_destroy_confirm={stack}")
     print(f"medians of {rounds} alternating rounds; a ratio below 1 means faster than the comparison\n")
     print("\n".join(rows))

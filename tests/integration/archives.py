@@ -199,8 +199,7 @@ class Archived:
             time.sleep(0.2)
 
     def lose(self) -> None:
-        """The server's process is killed from the host, and its container and volume are gone."""
-        docker("kill", "--signal", "KILL", self.container)
+        """The server's process is killed, and its container and volume are gone."""
         docker("rm", "--force", self.container)
         docker("volume", "rm", f"{self.container}-data")
 
