@@ -95,10 +95,10 @@ class ArchiveDrill:
         except BaseException as error:  # what ends this run is no success
             report.problems.append("it was ended before it had proven anything" if isinstance(error, SystemExit) else " ".join(str(error).split()))
             self._note(at, report, FAILED)
-            raise
-        finally:
             self.sweep()
+            raise
         self._note(at, report, result, seconds, checks)
+        self.sweep()
 
     def _carry_out(self, target: Target, plan: looks.Plan, report: Report) -> int:
         """How many relations were checked."""
@@ -112,7 +112,7 @@ class ArchiveDrill:
         side.start()
         report.reached = side.wait(target, self.params["timeout"], self.told).moment
         side.promote(self.params["timeout"])
-        report.databases = side.sql([_DATABASES]).split()
+        report.databases = side.sql([_DATABASES]).splitlines()
         self.told(f"drill: checking every table and index of {', '.join(report.databases)}")
         checks = sum(int(side.sql([_RELATIONS], database=name).strip() or 0) for name in report.databases)
         report.problems += [f"damaged after the recovery: {words}" for words in side.amcheck(self.params["timeout"])]

@@ -76,4 +76,4 @@ def make_home(cluster: Cluster) -> None:
 def make_folder(folder: Path, cluster: Cluster) -> None:
     """A folder of the server's user alone; one that a run made before it was cut off gets its owner."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    os.chown(folder, cluster.uid, cluster.gid)
+    os.chown(folder, cluster.uid, cluster.gid, follow_symlinks=False)

@@ -144,6 +144,9 @@ def remove_left(mark: str) -> None:
     try:
         for name in docker.names("container", label=f"{LABEL}={mark}"):
             _force(name)
+        left = docker.names("container", label=f"{LABEL}={mark}")
+        if left:
+            raise BulkError(f"{', '.join(left)} of a run that was killed cannot be removed: see what docker says of it, then run this again")
     except DockerError as error:
         raise BulkError(str(error)) from error
 

@@ -74,7 +74,7 @@ class Repository:
     cluster: Cluster
 
     def info(self) -> Info:
-        return parse_info(self._run(["info", "--output=json"], read_only=True), self.cluster.name)
+        return parse_info(self._run(["info", "--output=json"], read_only=True, locked=False), self.cluster.name)
 
     def create(self) -> None:
         """Make the stanza, for the cluster that runs."""
@@ -114,10 +114,13 @@ class Repository:
                     raise
             time.sleep(2)
 
-    def _run(self, argv: Sequence[str], *, mounts: Sequence[str] = (), heard: Callable[[str], None] | None = None, read_only: bool = False) -> str:
+    def _run(
+        self, argv: Sequence[str], *, mounts: Sequence[str] = (), heard: Callable[[str], None] | None = None, read_only: bool = False, locked: bool = True
+    ) -> str:
         bulk = Bulk(
             self.cluster.image,
-            mark=mark(self.cluster),
+            # What only looks is not in the way of a run that has the lock, and is not ended by one.
+            mark=mark(self.cluster) if locked else f"{mark(self.cluster)}-look",
             folder=self.cluster.home,
             target=archive.HOME,
             read_only=read_only,

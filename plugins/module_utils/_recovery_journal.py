@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
 
@@ -25,6 +26,7 @@ class JournalError(Exception):
 class Entry:
     """A recovery. inode: of the recovered data folder, by which one sees where it lies; replaced: of the folder whose place it took, 0 for none.
 
+    previous: the recovery before it, which is in force again when this one comes to nothing.
     cluster: the archive it came out of; displaced: what the archive is called whose place that one took, "" where it was the current one.
     """
 
@@ -38,6 +40,7 @@ class Entry:
     reached: str = ""
     cluster: str = "current"
     displaced: str = ""
+    previous: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

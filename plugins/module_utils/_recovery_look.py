@@ -66,7 +66,7 @@ def plan(cluster: Cluster, target: Target, params: Mapping[str, Any], *, touch: 
     if free < backup.bytes + SPARE_BYTES:
         needed = f"{(backup.bytes + SPARE_BYTES) >> 20} MB beside the live data are needed, and {data.parent} has {free >> 20} MB free"
         raise ArchiveError(f"{needed}: make room, or remove what earlier recoveries kept (state: cleaned)")
-    if not can_exchange(data.parent):
+    if touch and not can_exchange(data.parent):
         raise ArchiveError(f"the file system of {data.parent} cannot exchange two folders at once: move Docker's volumes to ext4, xfs or btrfs")
     _refuse_memory(cluster.memory_mb)
     return Plan(target, backup, found, followed, newest, log_bytes(backup, newest), free)

@@ -83,6 +83,8 @@ class Recovery:
             if entry.target == str(target) and target.kind != LATEST and self.side(entry).running():
                 report.entry, report.reached = entry, self.side(entry).look(target)
                 return
+            if not self.side(entry).running():
+                raise ArchiveError(f"the side instance of {entry.target} does not run: docker start {self.side(entry).container}, or state=cleaned removes it")
             raise ArchiveError(f"the side instance holds {entry.target} already: look at it, then state=promoted puts it into use, or state=cleaned removes it")
         report.plan = looks.plan(self.cluster, target, self.params, touch=not check)
         report.changed = True
@@ -93,7 +95,10 @@ class Recovery:
         if before is not None and before.phase == journals.RECOVERING:
             self._discard(before)
         started = datetime.now(tz=UTC).isoformat(timespec="seconds")
+        earlier = self.journal.read()
         entry = Entry(secrets.token_hex(4), journals.RECOVERING, str(target), plan.backup.label, started, cluster=self.cluster.which)
+        if earlier is not None:
+            entry = dataclasses.replace(entry, previous={**dataclasses.asdict(earlier), "previous": {}})
         self.journal.write(entry)
         folder = self.beside(entry)
         make_folder(folder, self.cluster)
@@ -136,6 +141,7 @@ class Recovery:
             entry = self._prove(entry)
         if not self._in_use(entry.inode):
             self._stop_live()
+            self._refuse_running()
             self._exchange(entry)
         self._start_live(entry, report)
         report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.PROMOTED))
@@ -185,8 +191,9 @@ class Recovery:
         folder, current = self.cluster.folder, self._current().home
         if taken == CURRENT or not (folder / taken).is_dir():
             return
-        if current.is_dir() and not (folder / displaced).exists():
-            current.rename(folder / displaced)
+        if current.is_dir():
+            # Where it was renamed already, another run has made empty folders since.
+            current.rename(folder / (f"empty-{int(time.time())}" if (folder / displaced).exists() else displaced))
         (folder / taken).rename(current)
         synchronise(folder)
 
@@ -223,14 +230,18 @@ class Recovery:
             return
         if self._in_use(entry.inode) and not self._is_kept(entry):
             raise ArchiveError(f"{self.beside(entry)} is not what the recovery replaced (or it replaced nothing): there is nothing to put back")
+        if not self._in_use(entry.inode) and (entry.phase == journals.PROMOTED or not self._in_use(entry.replaced)):
+            raise ArchiveError(f"{self.data} is neither what was recovered nor what that replaced: other data came there since, and nothing is put back")
         report.changed = True
         if check:
             return
         entry = self.journal.write(dataclasses.replace(entry, phase=journals.UNDOING))
         if self._in_use(entry.inode):
             self._stop_live()
+            self._refuse_running()
             exchange(self.data, self.beside(entry))
         self._start_live(entry, report, back=True)
+        report.steps.append("Take a base backup now (make db-base-backup): those that were taken since the recovery are of its timeline.")
         report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.UNDONE))
 
     def clean(self, report: Report, *, check: bool) -> None:
@@ -238,21 +249,34 @@ class Recovery:
         entry = self.journal.read()
         if entry is not None and entry.phase in (journals.PROMOTING, journals.UNDOING):
             raise ArchiveError(f"the recovery {entry.id} was cut off while it was {entry.phase}: finish it first (state=promoted or state=undone)")
-        report.kept = [path.name for path in self.kept()]
+        kept = self.kept()
+        if entry is not None and entry.phase in (journals.RECOVERING, journals.READY):
+            # What an earlier recovery replaced stays, as long as only a look is over.
+            kept = [path for path in kept if path == self.beside(entry)]
+        elif kept and not check and self._live_runs():
+            self._refuse_elsewhere()
+        report.kept = [path.name for path in kept]
         report.changed = bool(entry or report.kept)
         if check or not report.changed:
             return
         if entry is not None:
             self.side(entry).remove()
-            self.journal.remove()
-        for path in self.kept():
+            self._end(entry)
+        for path in kept:
             self.told(f"removing {path.name}")
             shutil.rmtree(path)
 
     def _discard(self, entry: Entry) -> None:
         self.side(entry).remove()
         shutil.rmtree(self.beside(entry), ignore_errors=True)
-        self.journal.remove()
+        self._end(entry)
+
+    def _end(self, entry: Entry) -> None:
+        """What is said of the recovery before it is in force again, so that it can still be undone."""
+        if entry.previous and entry.phase in (journals.RECOVERING, journals.READY):
+            self.journal.write(Entry(**entry.previous))
+        else:
+            self.journal.remove()
 
     def _in_use(self, inode: int) -> bool:
         return self.data.is_dir() and self.data.stat().st_ino == inode
@@ -260,6 +284,22 @@ class Recovery:
     def _is_kept(self, entry: Entry) -> bool:
         folder = self.beside(entry)
         return bool(entry.replaced) and folder.is_dir() and folder.stat().st_ino == entry.replaced
+
+    def _refuse_running(self) -> None:
+        """Somebody else may have started it meanwhile: a server goes on in the folder that it was started in, whatever that is called."""
+        if self._live_runs():
+            raise ArchiveError(
+                f"{self.cluster.container} was started by somebody else just now: nothing was exchanged; run this again, and nothing else beside it"
+            )
+
+    def _live_runs(self) -> bool:
+        found = Docker().inspect("container", [self.cluster.container])
+        return bool(found and found[0]["State"]["Running"])
+
+    def _refuse_elsewhere(self) -> None:
+        """The server that runs must run on the folder that has the live name."""
+        if not (self.data / "postmaster.pid").is_file():
+            raise ArchiveError(f"{self.cluster.container} does not run on {self.data}: make db-restart, and look at its data before anything is cleaned up")
 
     def _stop_live(self) -> None:
         """The server first: what it writes in the end still reaches its companion and the archive."""
@@ -274,12 +314,15 @@ class Recovery:
 
     def _start_live(self, entry: Entry, report: Report, *, back: bool = False) -> None:
         """Received log of the timeline that goes is put aside, that of the one that comes back is taken up again."""
+        self._stop_live()  # one that another run has started since sees the folders by their old names
         if back:
             self._take_up_received(entry.id)
             self._take_archive(entry.displaced or CURRENT, entry.cluster)
         else:
             self._take_archive(entry.cluster, entry.displaced)
             self._rotate_received(entry.id)
+        # Of the other timeline: the companion would drop what this one has not archived yet.
+        (self._current().home / "archived" / "last").unlink(missing_ok=True)
         docker = Docker(timeout=300)
         try:
             for name in (self.cluster.container, self.params["companion"]):
@@ -288,6 +331,7 @@ class Recovery:
                     docker.start(name)
             if docker.inspect("container", [self.cluster.container]):
                 self._wait_healthy(docker)
+                self._refuse_elsewhere()
             else:
                 report.steps.append(f"{self.cluster.container} is not there: site.yml makes it, on the recovered data")
         except DockerError as error:

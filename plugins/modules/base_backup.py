@@ -107,6 +107,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest impo
     remove_left_behind,
 )
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, ArchiveError, Cluster, cluster_of
@@ -119,7 +120,7 @@ ARGUMENTS: dict[str, Any] = {
     "lock_wait": {"type": "int", "default": 60},
     "progress_file": {"type": "path", "default": ""},
 }
-ERRORS = (ArchiveError, RepositoryError, StoreError, BulkError, PlanError, ServerUnreachable, OSError)
+ERRORS = (ArchiveError, JournalError, RepositoryError, StoreError, BulkError, PlanError, ServerUnreachable, OSError)
 # What holds at least as much as a backup of this type.
 ENOUGH = {"full": ("full",), "diff": ("full", "diff"), "incr": ("full", "diff", "incr")}
 
@@ -159,12 +160,14 @@ def take(cluster: Cluster, params: dict[str, Any], before: Info) -> tuple[Info, 
 
 
 def forget(cluster: Cluster, info: Info) -> list[str]:
-    """Remove received log that is older than the oldest backup: no recovery can begin before it."""
+    """Remove received log that is older than the oldest backup: no recovery can begin before it. An undo takes that of its recovery up again."""
     removed = []
+    entry = Journal(cluster.config).read()
+    needed = {CURRENT, *([entry.id] if entry is not None else [])}
     oldest = min((backup.start for backup in info.backups), default=0)
     for folder in sorted(cluster.received.parent.iterdir()):
         newest = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime) if folder.is_dir() else oldest
-        if folder.is_dir() and folder.name != CURRENT and newest < oldest:
+        if folder.is_dir() and folder.name not in needed and newest < oldest:
             shutil.rmtree(folder)
             removed.append(f"received/{folder.name}")
     return removed

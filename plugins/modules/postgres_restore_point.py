@@ -106,7 +106,7 @@ def apply(params: dict[str, Any]) -> tuple[str, str]:
         lsn, moment = cursor.fetchone() or ("", datetime.now(tz=UTC))
         cursor.execute("SELECT pg_catalog.pg_switch_wal()")
     line = json.dumps({"name": params["name"], "lsn": lsn, "moment": moment.isoformat()})
-    file = os.open(Path(params["archive_dir"]) / CURRENT / POINTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    file = os.open(Path(params["archive_dir"]) / CURRENT / POINTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     with os.fdopen(file, "a", encoding="utf-8") as notes:
         # A line that a crash cut off has no end: it must not spoil this one.
         notes.write(f"\n{line}\n")

@@ -99,6 +99,7 @@ objects:
     - {kind: stanza, name: timescaledb, action: create}
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ from ansible_collections.nexanest.database.plugins.module_utils import _archive_
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
-from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable
+from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable, connect
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError, percent, remove_left_behind
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
@@ -170,6 +171,8 @@ def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], states.St
     if params["assume_empty"]:
         return plan(params["name"], None), None
     cluster = cluster_of(params)
+    if check and not _archives(cluster, params):
+        return plan(cluster.name, None), None
     with Store(Path(params["archive_dir"])).locked(f"wal_archive of {cluster.name}", wait=params["lock_wait"]):
         remove_left_behind(cluster)
         state = states.read(cluster, params)
@@ -177,6 +180,15 @@ def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], states.St
         if changes and not check:
             apply(cluster, state, params)
     return changes, state
+
+
+def _archives(cluster: Cluster, params: dict[str, Any]) -> bool:
+    """Whether the server archives by now; in check mode what switches that on was only planned."""
+    if not cluster.folder.is_dir():
+        return False
+    with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.current_setting('archive_mode') <> 'off'")
+        return bool((cursor.fetchone() or (False,))[0])
 
 
 def main() -> None:

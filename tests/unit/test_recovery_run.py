@@ -30,7 +30,7 @@ ID, LOST = "00aa11bb", "7713188848805994522"
 def cluster(folder: Path, which: str = "current") -> Cluster:
     return Cluster(
         name="timescaledb",
-        container="nexatest-timescaledb",
+        container="no-such-container-of-unit-tests",
         image="sha256:0",
         uid=os.getuid(),
         gid=os.getgid(),

@@ -22,7 +22,7 @@ NOW = 1748700000
 def cluster(folder: Path, which: str = "current") -> Cluster:
     return Cluster(
         name="timescaledb",
-        container="nexatest-timescaledb",
+        container="no-such-container-of-unit-tests",
         image="sha256:0",
         uid=os.getuid(),
         gid=os.getgid(),
