@@ -86,7 +86,7 @@ def pytest_check(name: str, *argv: str, timeout: int) -> Check:
 def molecule_checks(wanted: list[str]) -> list[Check]:
     """One per scenario."""
     names = wanted or sorted({path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} - set(LONG_SCENARIOS))
-    return [Check(name, tool("molecule", "test", "--scenario-name", name), timeout=1800) for name in names]
+    return [Check(name, tool("molecule", "test", "--scenario-name", name), timeout=3600) for name in names]
 
 
 def checks(part: str, scenarios: list[str]) -> list[Check]:

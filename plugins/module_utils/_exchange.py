@@ -22,7 +22,7 @@ def exchange(first: Path, second: Path) -> None:
     if library.renameat2(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(first), None, str(second))
-    for folder in {first.parent, second.parent}:
+    for folder in sorted({first.parent, second.parent}):
         synchronise(folder)
 
 

@@ -125,7 +125,8 @@ ARGUMENTS: dict[str, Any] = {
     "progress_file": {"type": "path", "default": ""},
 }
 ERRORS = (ArchiveError, RepositoryError, StoreError, BulkError, ServerUnreachable, OSError)
-STANZA, BACKUP = "stanza", "base backup"
+STANZA = "stanza"
+BACKUP = "base backup"
 
 
 def plan(name: str, state: states.State | None) -> list[Change]:

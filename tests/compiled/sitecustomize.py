@@ -21,11 +21,9 @@ def _remember(folder: str) -> None:
 
     def remembered(path: str, source: bytes) -> object:
         name = f"{folder}/{_imp.source_hash(0, source).hex()}.{sys.implementation.cache_tag}"
-        try:
-            with open(name, "rb") as file:  # noqa: PTH123
-                return marshal.loads(file.read())  # noqa: S302  (root's own folder)
-        except (OSError, ValueError, TypeError, EOFError):
-            code = compile_source(path, source)
+        with contextlib.suppress(OSError, ValueError, TypeError, EOFError), open(name, "rb") as file:  # noqa: PTH123
+            return marshal.loads(file.read())  # noqa: S302  (root's own folder)
+        code: object = compile_source(path, source)
         with contextlib.suppress(OSError):
             _write(name, marshal.dumps(code))
         return code

@@ -16,7 +16,7 @@ from stack import Stack, read_until, site_begun
 
 def test_a_second_run_changes_and_restarts_nothing_and_one_beside_it_is_told_who_runs(stack: Stack) -> None:
     before = started(stack.name)
-    assert len(before) == 4
+    assert len(before) == 5
     with ThreadPoolExecutor(max_workers=1) as beside, site_begun(stack) as first:
         read_until(first, "networks")
         other = beside.submit(stack.playbook, "site")
