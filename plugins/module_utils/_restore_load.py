@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils import _restore_archive as archive
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import PGOPTIONS, WORK, Bulk, BulkError, Neighbour, password_file
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
@@ -46,8 +47,17 @@ class Loader:
     jobs: int
 
     def load(self, source: str, side: str, label: str) -> None:
-        """All of a dump. source: its folder."""
-        self._run(source, side, label, ["--jobs", str(self.jobs)], _NO_TRIGGERS)
+        """All of a dump. source: its folder.
+
+        Where somebody who has the grant option granted something, rights come with what is made before the rows, one after another: side by side, such a
+        grant may come before the right on the schema that it needs.
+        """
+        parallel = ["--jobs", str(self.jobs)]
+        if not self._granted_by_others(source):
+            self._run(source, side, label, parallel, _NO_TRIGGERS)
+            return
+        self._run(source, side, label, ["--section=pre-data"], _NO_TRIGGERS)
+        self._run(source, side, label, ["--section=data", "--section=post-data", *parallel], _NO_TRIGGERS)
 
     def load_timescale(self, source: str, side: str, label: str, schema: str, elsewhere: Elsewhere | None = None) -> None:
         """Its own rows before all others, event triggers last. schema: of the extension, which is there."""
@@ -75,6 +85,11 @@ class Loader:
         self._run(source, side, label, ["--section=post-data", *self._use(source, "after"), *parallel])
         if lists["triggers"]:
             self._run(source, side, label, ["--section=post-data", *self._use(source, "triggers")], _NO_TRIGGERS)
+
+    def _granted_by_others(self, source: str) -> bool:
+        """Whether a grant in the dump is made in the name of another role than the owner."""
+        entries = archive.read((self.folder / source / "toc.dat").read_bytes()).entries
+        return any(entry.kind == b"ACL" and b"SET SESSION AUTHORIZATION" in (entry.statement or b"") for entry in entries)
 
     def script(self, source: str, number: int) -> str:
         """One entry of a dump as a script."""

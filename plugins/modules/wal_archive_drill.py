@@ -103,7 +103,7 @@ reached:
   description: Time of the last transaction that was there.
   returned: always
   type: str
-  sample: 2025-05-31 03:12:39.9+00
+  sample: "2025-05-31 03:12:39.9+00"
 databases:
   description: Databases that were checked.
   returned: always
