@@ -20,7 +20,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._drill_history i
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Side, SideFailed
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import TIME, Target, TargetError, shown, target_of
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import TOOLS, ArchiveError, Cluster
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster
 
 SOURCE = "archive"
 # How many relations pg_amcheck looks at, of one database.
@@ -104,9 +104,7 @@ class ArchiveDrill:
         """How many relations were checked."""
         make_folder(self.data, self.cluster)
         self.told(f"drill: restoring the base backup {plan.backup.label}, {plan.backup.bytes >> 20} MB")
-        command = f"{TOOLS}/wal-get %f %p {self.cluster.name}"
-        options = [f"--set={plan.backup.label}", *target.options(plan.timeline), f"--recovery-option=restore_command={command}"]
-        Repository(self.cluster).restore(self.data, options)
+        Repository(self.cluster).restore(self.data, plan.options(self.cluster.name))
         self.told(f"drill: recovering to {target}, up to {plan.log >> 20} MB of log")
         side = self.side
         side.start()

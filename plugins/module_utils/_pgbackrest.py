@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _wal_archive as archive
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import Bulk, BulkError, remove_left
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import Cluster
 
 # Seconds for which a lock of another pgBackRest (one that was killed holds its lock for some) is waited for.
@@ -151,6 +152,17 @@ def percent(line: str) -> int | None:
     """How far a backup or restore is, from one of its lines."""
     found = _PROGRESS.search(line)
     return int(float(found["done"])) if found else None
+
+
+def shares(progress: Progress, label: str) -> Callable[[str], None]:
+    """Hears pgBackRest, and says how far it is."""
+
+    def hear(line: str) -> None:
+        done = percent(line)
+        if done is not None:
+            progress.share(label, done)
+
+    return hear
 
 
 def troubles(lines: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._recovery_target
     log_bytes,
     refuse_late,
 )
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, ArchiveError, Cluster, segments
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, TOOLS, ArchiveError, Cluster, segments
 
 POINTS = "restore_points.jsonl"
 # Beside the backup itself: the log that is fetched a segment at a time, and what recovery writes.
@@ -49,6 +49,11 @@ class Plan:
     newest_segment: str
     log: int
     free: int
+
+    def options(self, name: str) -> list[str]:
+        """pgBackRest's, to restore the backup of the stanza `name` so that the server recovers to the target."""
+        command = f"{TOOLS}/wal-get %f %p {name}"
+        return [f"--set={self.backup.label}", *self.target.options(self.timeline), f"--recovery-option=restore_command={command}"]
 
 
 def plan(cluster: Cluster, target: Target, params: Mapping[str, Any], *, touch: bool) -> Plan:

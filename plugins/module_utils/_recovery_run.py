@@ -26,7 +26,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._recovery_journa
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Reached, Side, SideFailed
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import LATEST, Target
 from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, TOOLS, ArchiveError, Cluster, segment_of
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, ArchiveError, Cluster, segment_of
 
 HEALTHY_WAIT = 300.0
 _SHUT_DOWN = "shut down"
@@ -103,9 +103,7 @@ class Recovery:
         folder = self.beside(entry)
         make_folder(folder, self.cluster)
         self.told(f"restoring the base backup {plan.backup.label}, {plan.backup.bytes >> 20} MB")
-        command = f"{TOOLS}/wal-get %f %p {self.cluster.name}"
-        options = [f"--set={plan.backup.label}", *target.options(plan.timeline), f"--recovery-option=restore_command={command}"]
-        Repository(self.cluster).restore(folder, options, self._quarters())
+        Repository(self.cluster).restore(folder, plan.options(self.cluster.name), self._quarters())
         side = self.side(entry)
         self.told(f"recovering to {target}, up to {plan.log >> 20} MB of log")
         side.start()

@@ -103,8 +103,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest impo
     Info,
     Repository,
     RepositoryError,
-    percent,
     remove_left_behind,
+    shares,
 )
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
@@ -149,7 +149,7 @@ def take(cluster: Cluster, params: dict[str, Any], before: Info) -> tuple[Info, 
     progress = Progress(params["progress_file"])
     repository = Repository(cluster)
     progress.begin(cluster.name, f"taking a base backup ({params['type']})")
-    repository.backup(params["type"], lambda line: _tell(progress, cluster.name, line))
+    repository.backup(params["type"], shares(progress, cluster.name))
     after = repository.info()
     known = {backup.label for backup in before.backups}
     if after.newest is None or after.newest.label in known or after.newest.damaged:
@@ -171,12 +171,6 @@ def forget(cluster: Cluster, info: Info) -> list[str]:
             shutil.rmtree(folder)
             removed.append(f"received/{folder.name}")
     return removed
-
-
-def _tell(progress: Progress, label: str, line: str) -> None:
-    done = percent(line)
-    if done is not None:
-        progress.share(label, done)
 
 
 def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], Info, list[str]]:

@@ -110,7 +110,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_store im
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
 from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable, connect
-from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError, percent, remove_left_behind
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError, remove_left_behind, shares
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
@@ -155,17 +155,11 @@ def apply(cluster: Cluster, state: states.State, params: dict[str, Any]) -> None
         progress.begin(cluster.name, "waiting for the first segment of the write-ahead log in the archive")
         repository.check()
         progress.begin(cluster.name, "taking the first full backup")
-        repository.backup("full", lambda line: _tell(progress, cluster.name, line))
+        repository.backup("full", shares(progress, cluster.name))
         progress.end(cluster.name, "the first full backup is there")
     left = plan(cluster.name, states.read(cluster, params))
     if left:
         raise ArchiveError(f"after the work {left[0].title} is still missing: run this again, and see the log of {cluster.container}")
-
-
-def _tell(progress: Progress, label: str, line: str) -> None:
-    done = percent(line)
-    if done is not None:
-        progress.share(label, done)
 
 
 def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], states.State | None]:
