@@ -31,7 +31,7 @@ def stack() -> Iterator[Stack]:
     if not (reuse and deployed.healthy()):
         deployed.destroy()
         deployed.write_inventory()
-        deployed.deploy().checked()
+        deployed.deploy_as_planned().checked()
     yield deployed
     if not keep:
         deployed.destroy()

@@ -25,7 +25,7 @@ def main(action: str = "--deploy", name: str = "nexatest") -> int:
     stack.write_inventory()
     if action == "--inventory":
         return 0
-    run = stack.deploy()
+    run = stack.deploy_as_planned()
     print(run.stdout[-8000:], run.stderr[-4000:], sep="\n")
     return run.rc
 

@@ -135,6 +135,21 @@ class Stack:
         self.first_output.write_text(run.stdout + run.stderr, encoding="utf-8")
         return run
 
+    def deploy_as_planned(self) -> Run:
+        """Deploy, after a check of the empty host; what both say is kept for `first_changes`."""
+        planned = self.playbook("site", check=True)
+        if planned.rc != 0:
+            return planned
+        done = self.deploy()
+        for name, run in (("planned", planned), ("done", done)):
+            (self.folder / f"{name}.json").write_text(json.dumps(run.changed), encoding="utf-8")
+        return done
+
+    def first_changes(self, which: str) -> set[tuple[str, str, str]]:
+        """Kind, name and action of each object that the check ("planned") or the run ("done") of the first deployment named."""
+        tasks = json.loads((self.folder / f"{which}.json").read_text(encoding="utf-8"))
+        return {(row["kind"], row["name"], row["action"]) for task in tasks for row in task["objects"]}
+
     def healthy(self) -> bool:
         """Whether all its containers are there and healthy."""
         if not self.inventory.is_file():
