@@ -1,5 +1,5 @@
 # Targets of the tests, included by the Makefile. What each part runs stands in tests/run.py.
-.PHONY: test lint test-unit test-integration test-molecule test-long bench tests-tools tests-machine
+.PHONY: build test lint test-unit test-integration test-molecule test-long bench tests-tools tests-machine
 
 PARTS ?= lint unit stack integration molecule
 SCENARIO ?=
@@ -13,6 +13,9 @@ tests-machine:
 # Everything that CI runs; PARTS="lint unit" runs these alone.
 test: ## every test of CI (PARTS="lint unit" runs these alone)
 	@TEST_STARTED=$$(date +%s); export TEST_STARTED; tests/prepare && scripts/bootstrap --dev && .venv/bin/python tests/run.py $(PARTS)
+
+build: tests-tools ## the collection as a file that ansible-galaxy installs, in .cache/build/
+	@.venv/bin/ansible-galaxy collection build --force --output-path .cache/build
 
 lint: tests-tools ## linters, types, documentation, build, ansible-test sanity
 	@.venv/bin/python tests/run.py lint
