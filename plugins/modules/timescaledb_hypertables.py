@@ -153,7 +153,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._timescale_input
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_judge import judge
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_model import Database, Edition, State
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_plan import implementations, plan
-from ansible_collections.nexanest.database.plugins.module_utils._timescale_reader import read
+from ansible_collections.nexanest.database.plugins.module_utils._timescale_reader import FAILING_ON_APACHE_ID, read
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_steps import Step
 
 ARGUMENTS = {
@@ -169,7 +169,8 @@ def converge(params: dict[str, Any], database: Database, *, first: bool, check_m
     """Plan and, outside check mode, apply for one database; the first one also removes jobs of databases that are gone."""
     if params["assume_empty"] and check_mode:
         edition = params["assume_edition"]
-        state = State(Edition(edition, edition == "timescale", "unknown"), unknown=True)
+        native = edition == "timescale"
+        state = State(Edition(edition, native, "unknown"), unknown=True, failing_jobs=() if native else (FAILING_ON_APACHE_ID,))
         return plan(database, state, check_mode=True), state
     with sessions(params, database) as (session, maintenance):
         state = read(session, maintenance, database)
