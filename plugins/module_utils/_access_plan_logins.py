@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ansible_collections.nexanest.database.plugins.module_utils._access_facts import Facts
 from ansible_collections.nexanest.database.plugins.module_utils._access_model import ALLOWED, REFUSED, Attempt
@@ -16,6 +16,7 @@ GROUP = "logins"
 WRONG = "nexanest access probe: wrong"  # no password of anybody
 CLOSE = "REVOKE CONNECT ON DATABASE … FROM PUBLIC and from the role; a run of site.yml does it"
 PASSWORDS = "demand scram-sha-256 in pg_hba.conf for every line, and look for trust; a run of site.yml writes the file anew"
+OPEN_LOG = "a run of site.yml gives the role its password and its line in pg_hba.conf"
 OPEN = "a run of site.yml gives the role its password and its database back"
 
 
@@ -29,6 +30,8 @@ def logins(wanted: Wanted, facts: Facts) -> Iterator[Login]:
             yield _login(role, database, wanted.passwords[role], f"log in to {database}", ALLOWED if opens else REFUSED, OPEN if opens else CLOSE)
         yield from _wrong_secrets(wanted, facts, role, own[0])
         yield from _replication(wanted, role, own[0])
+    if wanted.replication in facts.roles:
+        yield from _receiver(wanted, str(wanted.replication), databases)
 
 
 def _wrong_secrets(wanted: Wanted, facts: Facts, role: str, database: str) -> Iterator[Login]:
@@ -52,6 +55,17 @@ def _replication(wanted: Wanted, role: str, database: str) -> Iterator[Login]:
     for kind, words in (("true", "physical"), ("database", "logical")):
         remedy = f"ALTER ROLE {role} NOREPLICATION; no line for replication in pg_hba.conf"
         yield _login(role, database, wanted.passwords[role], f"open a {words} replication connection", REFUSED, remedy, replication=kind)
+
+
+def _receiver(wanted: Wanted, role: str, databases: Sequence[str]) -> Iterator[Login]:
+    """The role that receives the write-ahead log: by a physical replication connection, and by nothing else."""
+    password = wanted.passwords[role]
+    for database in databases:
+        yield _login(role, database, password, f"log in to {database}", REFUSED, CLOSE)
+    yield _login(role, databases[0], password, "open a logical replication connection", REFUSED, CLOSE, replication="database")
+    yield _login(role, databases[0], password, "open a physical replication connection", ALLOWED, OPEN_LOG, replication="true")
+    yield _login(role, databases[0], WRONG, "open a physical replication connection with a wrong password", REFUSED, PASSWORDS, replication="true")
+    yield _login(role, databases[0], "", "open a physical replication connection without a password", REFUSED, PASSWORDS, replication="true")
 
 
 def _login(role: str, database: str, password: str, what: str, *ends: str, user: str | None = None, replication: str | None = None) -> Login:

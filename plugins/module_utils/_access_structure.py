@@ -71,6 +71,10 @@ def _roles(wanted: Wanted, facts: Facts) -> Iterator[Outcome]:
         lacking = [f"has {power}" for power in backup.powers if power != "BYPASSRLS"]
         lacking += [f"is a member of {group}" for group in backup.member_of if group != "pg_read_all_data"]
         yield holds(Attempt(GROUP, backup.name, "server", "the backup role reads everything, and no more", HOLDS, SITE), lacking)
+    receiver = facts.roles.get(wanted.replication or "")
+    if receiver is not None:
+        lacking = [f"has {power}" for power in receiver.powers if power != "REPLICATION"] + [f"is a member of {group}" for group in receiver.member_of]
+        yield holds(Attempt(GROUP, receiver.name, "server", "the replication role receives the log, and no more", HOLDS, SITE), lacking)
     lacking = sorted(facts.parameters - {facts.administrator})
     attempt = Attempt(GROUP, "all", "server", "no role may set the administrator's settings", HOLDS, "REVOKE ALL ON PARAMETER … FROM the role")
     yield holds(attempt, [f"{role} may" for role in lacking])

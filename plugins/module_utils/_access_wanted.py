@@ -35,12 +35,13 @@ class ServiceDatabase:
 
 @dataclass(frozen=True)
 class Wanted:
-    """passwords: by role; column: the user column; backup: a role that may read everything."""
+    """passwords: by role; column: the user column; backup: a role that may read everything; replication: one that may receive the log."""
 
     databases: tuple[ServiceDatabase, ...]
     passwords: Mapping[str, str] = field(repr=False)
     column: str
     backup: str | None = None
+    replication: str | None = None
 
     @property
     def logins(self) -> list[str]:
@@ -69,11 +70,10 @@ def wanted(params: Mapping[str, Any]) -> Wanted:
     stray = sorted(set(keys) - {database.name for database in databases})
     if stray:
         raise InputError(f"user_token_keys names {', '.join(stray)}, which databases does not: add the database, or take the key out")
-    backup = params["backup_role"] or {}
+    backup, replication = (params[name] or {} for name in ("backup_role", "replication_role"))
     passwords = {str(role): str(secret) for role, secret in params["passwords"].items()}
-    if backup:
-        passwords[backup["name"]] = backup["password"]
-    found = Wanted(databases, passwords, params["user_column"], backup.get("name"))
+    passwords |= {role["name"]: role["password"] for role in (backup, replication) if role}
+    found = Wanted(databases, passwords, params["user_column"], backup.get("name"), replication.get("name"))
     missing = [role for role in found.logins if not found.passwords.get(role)]
     if missing:
         raise InputError(f"passwords lacks {', '.join(missing)}: every role logs in here, so each needs its own")

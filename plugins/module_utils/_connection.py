@@ -17,6 +17,8 @@ except ImportError as missing:
     PSYCOPG2_ERROR = str(missing)
 
 # community.postgresql's names (its doc fragment `postgres`); described in doc_fragments/login.py.
+# A role that an option names, with its password.
+LOGIN_ROLE_ARGUMENTS = {"name": {"type": "str", "required": True}, "password": {"type": "str", "required": True, "no_log": True}}
 LOGIN_ARGUMENTS: dict[str, dict[str, Any]] = {
     "login_host": {"type": "str", "default": "127.0.0.1"},
     "login_port": {"type": "int", "default": 5432},

@@ -70,6 +70,18 @@ options:
         description: Its password.
         type: str
         required: true
+  replication_role:
+    description: The role that receives the write-ahead log, as M(nexanest.database.postgres_databases) made it. It must open nothing else.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the role.
+        type: str
+        required: true
+      password:
+        description: Its password.
+        type: str
+        required: true
   statement_timeout:
     description: Seconds that one attempt may take. One that takes longer counts as not tried.
     type: int
@@ -102,6 +114,9 @@ EXAMPLES = r"""
     backup_role:
       name: nexanest_backup
       password: "{{ backup_password }}"
+    replication_role:
+      name: nexanest_replication
+      password: "{{ replication_password }}"
     statement_timeout: 20
 """
 
@@ -175,10 +190,9 @@ from ansible_collections.nexanest.database.plugins.module_utils._access_reader i
 from ansible_collections.nexanest.database.plugins.module_utils._access_structure import structure
 from ansible_collections.nexanest.database.plugins.module_utils._access_try import Trial
 from ansible_collections.nexanest.database.plugins.module_utils._access_wanted import Wanted, wanted
-from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable
+from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, LOGIN_ROLE_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable
 from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
 
-BACKUP_ROLE_ARGUMENTS = {"name": {"type": "str", "required": True}, "password": {"type": "str", "required": True, "no_log": True}}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **LOGIN_ARGUMENTS,
     "databases": {
@@ -187,7 +201,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "user_token_keys": {"type": "dict", "default": {}, "no_log": True},
     "user_column": {"type": "str", "default": "user_id"},
-    "backup_role": {"type": "dict", "options": BACKUP_ROLE_ARGUMENTS},
+    "backup_role": {"type": "dict", "options": LOGIN_ROLE_ARGUMENTS},
+    "replication_role": {"type": "dict", "options": LOGIN_ROLE_ARGUMENTS},
     "statement_timeout": {"type": "int", "default": 20},
 }  # fmt: skip
 

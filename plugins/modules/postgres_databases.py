@@ -185,7 +185,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils._changes import diff, objects
-from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, ServerUnreachable
+from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, LOGIN_ROLE_ARGUMENTS, ServerUnreachable
 from ansible_collections.nexanest.database.plugins.module_utils._databases_applier import (
     ApplyError,
     ConcurrentChange,
@@ -201,7 +201,6 @@ from ansible_collections.nexanest.database.plugins.module_utils._databases_reade
 
 ATTEMPTS = 10  # reading and planning again copes with what someone else changes meanwhile, object by object
 
-LOGIN_ROLE_ARGUMENTS = {"name": {"type": "str", "required": True}, "password": {"type": "str", "required": True, "no_log": True}}
 ARGUMENTS = {
     **LOGIN_ARGUMENTS,
     "databases": {"type": "list", "elements": "dict", "required": True},

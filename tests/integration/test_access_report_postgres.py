@@ -476,6 +476,24 @@ def test_the_backup_role_reads_and_does_nothing_else(server: Server) -> None:
     assert any(line.startswith("keeper shop SET ROLE pg_write_all_data: allowed") for line in seen)
 
 
+def test_the_replication_role_receives_the_log_and_opens_nothing_else(server: Server) -> None:
+    role = {"name": "receiver", "password": "kept"}
+    # The database's name `all` means no replication: a line of its own, as the role postgres writes it.
+    hba(server, "echo 'host replication receiver all scram-sha-256' >>$PGDATA/pg_hba.conf")
+    server.query("CREATE ROLE receiver LOGIN REPLICATION PASSWORD 'kept'")
+    try:
+        sound = report(server, replication_role=role)
+        server.query("GRANT CONNECT ON DATABASE shop TO receiver; GRANT pg_read_all_data TO receiver")
+        seen = failures(report(server, replication_role=role))
+    finally:
+        server.query("REVOKE ALL ON DATABASE shop FROM receiver; DROP ROLE receiver")
+        hba(server, "sed -i '$ d' $PGDATA/pg_hba.conf")
+    assert failures(sound) == []
+    assert {row["what"] for row in sound["attempts"] if row["role"] == "receiver"} >= {"log in to shop", "open a physical replication connection"}
+    assert {"receiver shop log in to shop: allowed", "receiver shop open a logical replication connection: allowed"} <= set(seen)
+    assert any("receives the log, and no more: is a member of pg_read_all_data" in line for line in seen)
+
+
 def test_what_cannot_be_tried_is_no_pass(server: Server) -> None:
     server.query("ALTER ROLE depot_app CONNECTION LIMIT 0")
     try:

@@ -30,6 +30,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._access_wanted i
 from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
 from ansible_collections.nexanest.database.plugins.module_utils._redis_acl import parse
 
+NO_ROLES = {"backup_role": None, "replication_role": None}
+
 
 def attempt(expected: str) -> Attempt:
     return Attempt("rows", "shop_app", "shop", "a door", expected, "close it")
@@ -98,7 +100,13 @@ def test_keys_of_patterns() -> None:
 
 
 def test_a_missing_password_is_refused_by_the_roles_name() -> None:
-    params = {"databases": [{"name": "shop", "service": None}], "passwords": {"shop_app": "secret"}, "user_token_keys": {}, "backup_role": None}
+    params = {
+        "databases": [{"name": "shop", "service": None}],
+        "passwords": {"shop_app": "secret"},
+        "user_token_keys": {},
+        "backup_role": None,
+        "replication_role": None,
+    }
     with pytest.raises(InputError, match="passwords lacks shop_readonly, shop_migrator") as refused:
         wanted({**params, "user_column": "user_id"})
     assert "secret" not in str(refused.value)
@@ -107,7 +115,13 @@ def test_a_missing_password_is_refused_by_the_roles_name() -> None:
 def product(**changes: object) -> tuple[Wanted, Facts]:
     """One service with one guarded table."""
     passwords = {f"shop_{kind}": "x" for kind in ("app", "readonly", "migrator")}
-    params = {"databases": [{"name": "shop", "service": None}], "passwords": passwords, "user_token_keys": {"shop": "k"}, "backup_role": None}
+    params = {
+        "databases": [{"name": "shop", "service": None}],
+        "passwords": passwords,
+        "user_token_keys": {"shop": "k"},
+        "backup_role": None,
+        "replication_role": None,
+    }
     policy = Policy("own_rows", "*", permissive=True, roles=frozenset({"PUBLIC"}), own_rows=True)
     sound = {"row_security": True, "forced": True, "policies": (policy,), "readers": frozenset({"shop_app"}), "writable": True}
     table = Relation("shop", "orders", "r", "shop_owner", "uuid", **{**sound, **changes})  # type: ignore[arg-type]
