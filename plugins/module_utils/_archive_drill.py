@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import time
@@ -15,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _recovery_look as looks
+from ansible_collections.nexanest.database.plugins.module_utils._archive_look import newest_age
 from ansible_collections.nexanest.database.plugins.module_utils._archive_state import make_folder
-from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, PASSED, REFUSED, History, Record
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Side, SideFailed
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import TIME, Target, TargetError, shown, target_of
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster
 
-SOURCE = "archive"
 # How many relations pg_amcheck looks at, of one database.
 _RELATIONS = "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE a.amname IN ('heap', 'btree')"
 _DATABASES = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1"
@@ -30,11 +31,15 @@ _DATABASES = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDE
 
 @dataclass
 class Report:
-    """What came of it. target, backup: of the recovery; reached: its last transaction; databases: that were checked."""
+    """What came of it. target, backup: of the recovery; reached: its last transaction; databases: that were checked.
+
+    rpo: seconds between the newest moment that would have survived the loss of the server and the beginning; None where nobody knows.
+    """
 
     target: str = ""
     backup: str = ""
     reached: str = ""
+    rpo: int | None = None
     databases: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     record: Record | None = None
@@ -81,6 +86,8 @@ class ArchiveDrill:
         self.sweep()
         result, seconds = REFUSED, None
         try:
+            age = newest_age(self.params)
+            report.rpo = None if age is None else math.ceil(max(0.0, age))
             target = self.moment(touch=True)
             report.target = str(target)
             plan = looks.plan(self.cluster, target, self.params, touch=False)
@@ -94,11 +101,16 @@ class ArchiveDrill:
             checks = 0
         except BaseException as error:  # what ends this run is no success
             report.problems.append("it was ended before it had proven anything" if isinstance(error, SystemExit) else " ".join(str(error).split()))
-            self._note(at, report, FAILED)
-            self.sweep()
+            self._end(at, report, FAILED)
             raise
-        self._note(at, report, result, seconds, checks)
-        self.sweep()
+        self._end(at, report, result, seconds, checks)
+
+    def _end(self, at: datetime, report: Report, result: str, seconds: float | None = None, checks: int = 0) -> None:
+        """Where the note cannot be written, nothing is left all the same."""
+        try:
+            self._note(at, report, result, seconds, checks)
+        finally:
+            self.sweep()
 
     def _carry_out(self, target: Target, plan: looks.Plan, report: Report) -> int:
         """How many relations were checked."""
@@ -122,15 +134,16 @@ class ArchiveDrill:
         if self.data.is_dir():
             shutil.rmtree(self.data)
 
-    def _note(self, at: datetime, report: Report, result: str, seconds: float | None = None, checks: int = 0) -> None:
+    def _note(self, at: datetime, report: Report, result: str, seconds: float | None, checks: int) -> None:
         report.record = Record(
             at=at.isoformat(timespec="seconds"),
             stack=self.params["stack"],
             result=result,
-            source=f"{SOURCE} {self.cluster.name}",
+            source=f"{OF_ARCHIVES} {self.cluster.name}",
             set=report.backup,
             content=True,
             rto=seconds if result == PASSED else None,
+            rpo=report.rpo,
             checks=checks,
             problems=report.problems,
         )

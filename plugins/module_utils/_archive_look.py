@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._archive_drill import SOURCE
+from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import said
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable, connect
-from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, History, Record
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, cluster_of
@@ -22,11 +23,12 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 # The name of the companion's slot, and of the companion in pg_stat_replication.
 COMPANION = "companion"
 
+# It answers every second. One that stands still has a session until the server ends it, a minute later.
 _SERVER = """
 SELECT pg_catalog.current_setting('archive_mode') <> 'off' AS archiving,
        a.last_archived_wal AS archived_wal, extract(epoch FROM now() - a.last_archived_time)::float AS archived_age,
        a.last_failed_wal AS failed_wal, extract(epoch FROM now() - a.last_failed_time)::float AS failed_age,
-       r.state IS NOT NULL AND r.state = 'streaming' AS streaming,
+       coalesce(r.state = 'streaming' AND r.reply_time > now() - interval '15 seconds', false) AS streaming,
        pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), r.flush_lsn)::bigint AS lag_bytes,
        extract(epoch FROM r.flush_lag)::float AS lag_seconds,
        s.wal_status AS slot, s.safe_wal_size AS safe_bytes,
@@ -47,6 +49,8 @@ def look(params: Mapping[str, Any]) -> Facts:
         return Facts(params["name"], trouble=str(error))
     asked, trouble = _ask(params)
     info, unread = _info(cluster)
+    disk = shutil.disk_usage(cluster.folder) if cluster.folder.is_dir() else None
+    failing = Facts("", **asked).failing
     return Facts(
         name=cluster.name,
         trouble=unread,
@@ -57,8 +61,20 @@ def look(params: Mapping[str, Any]) -> Facts:
         aside=tuple(cluster.others),
         recovery=_recovery(cluster),
         drills=_drills(params),
+        container=cluster.container,
+        folder=str(cluster.folder),
+        disk_free=disk.free if disk else None,
+        disk_total=disk.total if disk else None,
+        full_stored=max((backup.stored for backup in info.backups if backup.type == "full"), default=None),
+        received=cluster.received.is_dir(),
+        failure=said(cluster.container) if failing else "",
         **asked,
     )
+
+
+def newest_age(params: Mapping[str, Any]) -> float | None:
+    """Seconds between now and the newest moment that would survive the loss of the server; None where the server does not say."""
+    return Facts(params["name"], **_ask(params)[0]).newest_age
 
 
 def _ask(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -85,7 +101,7 @@ def _drills(params: Mapping[str, Any]) -> tuple[Record, ...]:
     if not params.get("history_dir"):
         return ()
     try:
-        return tuple(History(Path(params["history_dir"])).of(params["stack"], f"{SOURCE} {params['name']}"))
+        return tuple(History(Path(params["history_dir"])).of(params["stack"], f"{OF_ARCHIVES} {params['name']}"))
     except OSError as error:
         now = datetime.now(tz=UTC).isoformat(timespec="seconds")
         return (Record(now, params["stack"], FAILED, problems=[f"the history of drills cannot be read ({error.strerror})"]),)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import remedy
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, Record
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import YELLOW, Problem
-from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration
+from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration, size
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES
 
 # The slot's log is this full (of what the server keeps for it) when the status warns.
 SLOT_WARNING = 0.75
@@ -25,6 +27,8 @@ class Facts:
     trouble: why the repository could not be asked; silent: why the server could not; backups: (label, type, end since the epoch), the oldest first;
     archived_*, failed_*: of the last segment that did or did not arrive in the repository; slot: wal_status of the companion's; safe_bytes: how much may
     still be written before the slot is given up, of keep_bytes; aside: clusters whose archives are kept; recovery: phase and target; drills: the oldest first.
+    folder: of the archives, disk_*: of its file system; full_stored: bytes that the largest full backup takes there; received: whether the companion's folder
+    is there; failure: pgBackRest's words about the last segment that did not arrive.
     """
 
     name: str
@@ -49,6 +53,13 @@ class Facts:
     aside: tuple[str, ...] = ()
     recovery: tuple[str, str] = ("", "")
     drills: tuple[Record, ...] = ()
+    container: str = ""
+    folder: str = ""
+    disk_free: int | None = None
+    disk_total: int | None = None
+    full_stored: int | None = None
+    received: bool = True
+    failure: str = ""
 
     @property
     def last_drill(self) -> Record | None:
@@ -61,6 +72,16 @@ class Facts:
         return round(passed[-1].age(datetime.fromtimestamp(self.now, tz=UTC)).total_seconds()) if passed else None
 
     @property
+    def newest_age(self) -> float | None:
+        """Seconds between now and the newest moment that would survive the loss of the server."""
+        return (self.lag_seconds or 0.0) if self.streaming else self.archived_age
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last segment did not arrive in the repository."""
+        return self.failed_age is not None and (self.archived_age is None or self.failed_age < self.archived_age)
+
+    @property
     def last_full(self) -> int | None:
         """When the last full backup ended."""
         return max((stop for _label, kind, stop in self.backups if kind == "full"), default=None)
@@ -71,13 +92,12 @@ def problems(facts: Facts, max_age: int, verb: Callable[[str], str], overdue: in
 
     overdue: seconds that the last drill that passed may be old; None where drills are nobody's matter.
     """
-    found = [*_recovery(facts, verb), *_repository(facts, max_age, verb), *_drills(facts, overdue, verb)]
+    found = [*_recovery(facts, verb), *_disk(facts), *_repository(facts, max_age, verb), *_received(facts, verb), *_drills(facts, overdue, verb)]
     return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
 
 
 def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
-    """The same as data. newest: seconds between now and the newest moment that would survive the loss of the server."""
-    newest = facts.lag_seconds or 0.0 if facts.streaming else facts.archived_age
+    """The same as data."""
     return {
         "name": facts.name,
         "backups": len(facts.backups),
@@ -85,7 +105,7 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "last_backup_age": round(facts.now - facts.backups[-1][2]) if facts.backups else None,
         "last_full_age": round(facts.now - facts.last_full) if facts.last_full else None,
         "oldest_age": round(facts.now - facts.backups[0][2]) if facts.backups else None,
-        "newest_age": newest,
+        "newest_age": facts.newest_age,
         "archived_wal": facts.archived_wal or "",
         "archived_age": facts.archived_age,
         "streaming": facts.streaming,
@@ -93,10 +113,16 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "lag_seconds": facts.lag_seconds,
         "synchronous": facts.synchronous,
         "aside": list(facts.aside),
-        "drill": None if facts.last_drill is None else {"result": facts.last_drill.result, "rto": facts.last_drill.rto, "passed_age": facts.proven_age},
+        "disk_free": facts.disk_free,
+        "disk_total": facts.disk_total,
+        "drill": None if facts.last_drill is None else _drilled(facts, facts.last_drill),
         "recovery": {"phase": facts.recovery[0], "target": facts.recovery[1]},
         "problems": [{"what": problem.what, "remedy": problem.remedy, "level": problem.level} for problem in found],
     }
+
+
+def _drilled(facts: Facts, last: Record) -> dict[str, Any]:
+    return {"result": last.result, "rto": last.rto, "rpo": last.rpo, "passed_age": facts.proven_age}
 
 
 def _service(facts: Facts) -> str:
@@ -132,6 +158,26 @@ def _repository(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[
     return []
 
 
+def _disk(facts: Facts) -> list[Problem]:
+    if facts.disk_free is None or facts.disk_total is None:
+        return []
+    room = f"{size(facts.disk_free)} of {size(facts.disk_total)} are free at {facts.folder}"
+    if facts.disk_free < FULL_BYTES:
+        what = f"the disk of the archive is full: {room}, and the server keeps all its log until there is room"
+        return [Problem(_service(facts), what, "make room there or enlarge it: all goes on by itself then; remove nothing from repository/ by hand")]
+    if facts.full_stored and facts.disk_free < facts.full_stored + FULL_BYTES:
+        what = f"the disk of the archive has no room for the next full base backup: {room}, and the last one took {size(facts.full_stored)}"
+        return [Problem(_service(facts), what, "make room there or enlarge it; older base backups go only when the new one is there", YELLOW)]
+    return []
+
+
+def _received(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
+    if facts.received or facts.trouble:
+        return []
+    what = "the folder of what the companion received is gone: what is in no archived segment yet would be lost with the server"
+    return [Problem(_service(facts), what, f"{verb('db-start')} makes it; then {verb('db-base-backup')}")]
+
+
 def _drills(facts: Facts, overdue: int | None, verb: Callable[[str], str]) -> list[Problem]:
     """A base backup was taken; was a recovery seen to work, and lately?"""
     if overdue is None or not facts.backups:
@@ -155,11 +201,12 @@ def _drills(facts: Facts, overdue: int | None, verb: Callable[[str], str]) -> li
 def _archiver(facts: Facts) -> list[Problem]:
     if not facts.archiving:
         return [Problem(_service(facts), "the server does not archive (archive_mode is off)", "run site.yml: its configuration says otherwise")]
-    failing = facts.failed_age is not None and (facts.archived_age is None or facts.failed_age < facts.archived_age)
-    if not failing:
+    if not facts.failing:
         return []
-    since = duration(round(facts.failed_age or 0))
-    what = f"segments do not arrive in the repository: {facts.failed_wal} failed {since} ago; the server keeps its log until they do"
+    since, why = duration(round(facts.failed_age or 0)), f" ({facts.failure})" if facts.failure else ""
+    what = f"segments do not arrive in the repository: {facts.failed_wal} failed {since} ago{why}; the server keeps its log until they do"
+    if facts.failure:
+        return [Problem(_service(facts), what, remedy(facts.failure, container=facts.container, stanza=facts.name, folder=facts.folder))]
     return [Problem(_service(facts), what, "see the server's log for pgBackRest's reason: a full disk, a missing folder, another cluster's repository")]
 
 

@@ -108,8 +108,7 @@ class Store:
         try:
             with self._locking(lock):
                 self._take(descriptor, wait)
-                os.truncate(descriptor, 0)
-                os.write(descriptor, json.dumps({"pid": os.getpid(), "what": what, "since": now().isoformat(timespec="seconds")}).encode())
+            _sign(descriptor, what)
             yield
         finally:
             os.close(descriptor)
@@ -118,6 +117,8 @@ class Store:
     def _locking(self, lock: str) -> Iterator[None]:
         try:
             yield
+        except FileNotFoundError as error:
+            raise StoreError(f"{self.folder} is missing: see to its disk (is it mounted?)") from error
         except OSError as error:
             raise StoreError(f"{self.folder / lock} cannot be locked ({error.strerror}): see to its disk, which must know locks (flock)") from error
 
@@ -235,6 +236,13 @@ def _remove(path: Path) -> None:
 
 def now() -> datetime:
     return datetime.now(tz=UTC)
+
+
+def _sign(descriptor: int, what: str) -> None:
+    """Say who holds a lock. On a full disk nobody does, and it is held all the same: what makes room must not fail for want of it."""
+    with contextlib.suppress(OSError):
+        os.truncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"pid": os.getpid(), "what": what, "since": now().isoformat(timespec="seconds")}).encode())
 
 
 def _holder(descriptor: int) -> str:

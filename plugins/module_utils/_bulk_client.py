@@ -31,6 +31,10 @@ _SCRATCH = "/tmp"  # noqa: S108  inside the container
 PGOPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 -c synchronous_commit=local"
 
 
+# The exit code of what a SIGKILL ended.
+_KILLED = 137
+
+
 class BulkError(Exception):
     """A tool failed, or could not be started; the text has its own last words."""
 
@@ -114,7 +118,7 @@ class Bulk:
                 _end(name, process)
             output.seek(0)
             if code != 0:
-                raise BulkError(f"{argv[0]} failed: {_last_words(lines) or f'it ended with {code} and said nothing'}")
+                raise BulkError(f"{argv[0]} failed: {_why(code, lines, self.memory_mb)}")
             return output.read().decode(errors="replace")
 
     def _command(self, name: str, argv: Sequence[str]) -> list[str]:
@@ -205,9 +209,12 @@ def _listen(process: subprocess.Popen[bytes], heard: Callable[[str], None] | Non
     return lines
 
 
-def _last_words(lines: Sequence[str]) -> str:
+def _why(code: int, lines: Sequence[str], memory_mb: int) -> str:
+    """What a tool that is killed said before is no reason."""
+    if code == _KILLED:
+        return f"it was killed while it worked, by somebody or because it needed more than its {memory_mb} MB of memory: run this again"
     told = [line for line in lines if "error:" in line or "ERROR" in line or "FATAL" in line or "detail:" in line] or [line for line in lines if line]
-    return "; ".join(told[-3:])
+    return "; ".join(told[-3:]) or f"it ended with {code} and said nothing"
 
 
 def _end(name: str, process: subprocess.Popen[bytes]) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._stream import s
 FOLDER, NAME = ".drills", "drills.jsonl"
 PASSED, FAILED, REFUSED = "passed", "failed", "refused"
 # What was restored; another kind of source has another word.
-OF_SETS = "set"
+OF_SETS, OF_ARCHIVES = "set", "archive"
 SHOWN = 20
 
 

@@ -118,6 +118,8 @@ class Repository:
     def _run(
         self, argv: Sequence[str], *, mounts: Sequence[str] = (), heard: Callable[[str], None] | None = None, read_only: bool = False, locked: bool = True
     ) -> str:
+        if not self.cluster.home.is_dir():
+            raise RepositoryError(f"{self.cluster.home} is missing (is its disk mounted?)")
         bulk = Bulk(
             self.cluster.image,
             # What only looks is not in the way of a run that has the lock, and is not ended by one.
@@ -178,6 +180,7 @@ def explained(text: str) -> str:
         "unable to flush": "the wrong passphrase (wal_archive_passphrases), or a damaged repository",
         "[028]": "the repository belongs to another cluster",
         "No space left": "the disk of the archive is full: make room",
+        _LOCKED: "another pgBackRest works on this server: wait until it has ended, and see docker ps for one that nobody remembers",
     }
     found = [remedy for sign, remedy in remedies.items() if sign in text]
     return f"{text} ({found[0]})" if found else text

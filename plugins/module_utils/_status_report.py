@@ -73,7 +73,8 @@ def _drilled(drill: Mapping[str, Any] | None) -> str:
     if drill is None or drill["passed_age"] is None:
         return ""
     measured = f" in {duration(round(drill['rto']))}" if drill["rto"] else ""
-    return f"; recovered in a drill {duration(drill['passed_age'])} ago{measured}"
+    lost = f", with all but the last {duration(drill['rpo'])}" if measured and drill.get("rpo") is not None else ""
+    return f"; recovered in a drill {duration(drill['passed_age'])} ago{measured}{lost}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

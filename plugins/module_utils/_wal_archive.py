@@ -25,6 +25,8 @@ CURRENT = "current"
 # A segment of the write-ahead log: timeline, and its place in two halves.
 SEGMENT = re.compile(r"(?P<timeline>[0-9A-F]{8})(?P<log>[0-9A-F]{8})(?P<segment>[0-9A-F]{8})")
 SEGMENT_BYTES = 16 * 1024 * 1024
+# The disk of an archive is full with less than this: neither a segment nor the next one that the companion receives has room for certain.
+FULL_BYTES = 2 * SEGMENT_BYTES
 
 # What every module of the continuous backup is told of its server.
 ARGUMENTS: dict[str, dict[str, Any]] = {

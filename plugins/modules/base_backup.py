@@ -15,6 +15,8 @@ author:
 description:
   - A recovery begins with a base backup and goes on with the write-ahead log after it. The younger the backup, the shorter the recovery.
   - pgBackRest runs in a throw-away container of the server's image, without a network. It removes backups and log that its retention does not want.
+  - It is refused where the disk of the archive is full, or where segments of the write-ahead log do not arrive. What is left of one that failed or was killed
+    is removed, and never used.
   - Log that the companion had received of a cluster or timeline that a recovery replaced is removed when no base backup is as old as that.
 extends_documentation_fragment:
   - nexanest.database.wal_archive
@@ -93,6 +95,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils import _archive_state as states
+from ansible_collections.nexanest.database.plugins.module_utils import _base_backup as base
 from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import PlanError, age_limit
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
@@ -147,10 +150,9 @@ def ready(cluster: Cluster, params: dict[str, Any]) -> Info:
 def take(cluster: Cluster, params: dict[str, Any], before: Info) -> tuple[Info, list[str]]:
     """Take it, and see it there."""
     progress = Progress(params["progress_file"])
-    repository = Repository(cluster)
     progress.begin(cluster.name, f"taking a base backup ({params['type']})")
-    repository.backup(params["type"], shares(progress, cluster.name))
-    after = repository.info()
+    base.take(cluster, params["type"], before, params, shares(progress, cluster.name))
+    after = Repository(cluster).info()
     known = {backup.label for backup in before.backups}
     if after.newest is None or after.newest.label in known or after.newest.damaged:
         raise ArchiveError("pgBackRest reported success, but its repository has no new backup: look at it with pgbackrest info")
@@ -182,6 +184,7 @@ def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], Info, lis
             return [], info, []
         changes = [Change("base backup", cluster.name, None, {"type": params["type"] if info.backups else "full"})]
         if check:
+            base.refuse_full(cluster, params["type"], info)
             return changes, info, []
         after, removed = take(cluster, params, info)
     return changes, after, removed

@@ -228,7 +228,9 @@ status:
         lag_seconds: 0.2
         synchronous: false
         aside: []
-        drill: {result: passed, rto: 21.4, passed_age: 86400}
+        disk_free: 84000000000
+        disk_total: 250000000000
+        drill: {result: passed, rto: 21.4, rpo: 1, passed_age: 86400}
         recovery: {phase: "", target: ""}
         problems: []
     host:

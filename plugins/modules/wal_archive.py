@@ -106,11 +106,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils import _archive_state as states
+from ansible_collections.nexanest.database.plugins.module_utils import _base_backup as base
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
 from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable, connect
-from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError, remove_left_behind, shares
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError, remove_left_behind, shares
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
@@ -147,6 +148,8 @@ def apply(cluster: Cluster, state: states.State, params: dict[str, Any]) -> None
     progress = Progress(params["progress_file"])
     repository = Repository(cluster)
     kinds = {change.kind for change in plan(cluster.name, state)}
+    base.drop_halves(cluster, state.info)
+    base.refuse_full(cluster, "full", Info())
     if state.foreign:
         states.set_aside(cluster, state.info.system_id, params["companion"])
     if STANZA in kinds:
@@ -155,7 +158,7 @@ def apply(cluster: Cluster, state: states.State, params: dict[str, Any]) -> None
         progress.begin(cluster.name, "waiting for the first segment of the write-ahead log in the archive")
         repository.check()
         progress.begin(cluster.name, "taking the first full backup")
-        repository.backup("full", shares(progress, cluster.name))
+        base.take(cluster, "full", Info(), params, shares(progress, cluster.name))
         progress.end(cluster.name, "the first full backup is there")
     left = plan(cluster.name, states.read(cluster, params))
     if left:

@@ -15,6 +15,7 @@ author:
 description:
   - A random moment between the oldest base backup and now is recovered into a server of the same image, without a network. Its tables and indexes are checked
     with C(pg_amcheck), each row being looked up in its indexes. It is measured, noted in the history of drills, and removed, whatever happens.
+  - It is refused before anything is begun where the disk has no room for a second copy, or the machine no memory for a second server.
   - The live server goes on. It writes one empty transaction, because a recovery to a time ends at a later commit alone.
   - A drill that fails fails the module, and the next C(make db-status) is red.
 extends_documentation_fragment:
@@ -120,6 +121,11 @@ rto:
   returned: always
   type: float
   sample: 21.4
+rpo:
+  description: Seconds between the newest moment that would have survived the loss of the server and the start, rounded up; null where nobody knows.
+  returned: always
+  type: int
+  sample: 1
 problems:
   description: Why it failed, or was refused.
   returned: always
@@ -128,6 +134,7 @@ problems:
   sample: []
 """
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -135,13 +142,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils import _recovery_look as looks
-from ansible_collections.nexanest.database.plugins.module_utils._archive_drill import SOURCE, ArchiveDrill, Report
+from ansible_collections.nexanest.database.plugins.module_utils._archive_drill import ArchiveDrill, Report
 from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import PlanError, age_limit
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff
 from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable
-from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, PASSED, History, Record
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import RepositoryError, remove_left_behind
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import SideFailed
@@ -162,12 +169,14 @@ ARGUMENTS: dict[str, Any] = {
     "lock_wait": {"type": "int", "default": 60},
     "progress_file": {"type": "path", "default": ""},
 }
+# What must be free for the history.
+NOTE_BYTES = 1 << 20
 ERRORS = (TargetError, ArchiveError, RepositoryError, SideFailed, StoreError, BulkError, PlanError, ServerUnreachable, OSError)
 
 
 def lately(params: dict[str, Any], limit: timedelta | None) -> Record | None:
     """The last drill of this archive, where it passed and is young enough."""
-    mine = History(Path(params["history_dir"])).of(params["stack"], f"{SOURCE} {params['name']}")
+    mine = History(Path(params["history_dir"])).of(params["stack"], f"{OF_ARCHIVES} {params['name']}")
     if limit is None or not mine or mine[-1].result != PASSED:
         return None
     return mine[-1] if timedelta(0) <= mine[-1].age(datetime.now(tz=UTC)) < limit else None
@@ -178,6 +187,8 @@ def run(params: dict[str, Any], report: Report, *, check: bool) -> bool:
     limit = age_limit(params["unless_newer_than"]) if params["unless_newer_than"] else None
     if not Path(params["history_dir"]).is_dir():
         raise StoreError(f"there is no folder {params['history_dir']}: make db-start makes it")
+    if shutil.disk_usage(params["history_dir"]).free < NOTE_BYTES:
+        raise StoreError(f"the disk of {params['history_dir']} is full, so nothing could be noted of a drill: make room there")
     last = lately(params, limit)
     if last is not None:
         report.record = last
@@ -214,6 +225,7 @@ def main() -> None:
         "databases": report.databases,
         "checks": record.checks if record else 0,
         "rto": record.rto if record else None,
+        "rpo": record.rpo if record else None,
         "problems": report.problems,
     }
     if report.problems:

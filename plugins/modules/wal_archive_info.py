@@ -76,6 +76,8 @@ archive:
     lag_seconds: 0.2
     synchronous: false
     aside: []
+    disk_free: 84000000000
+    disk_total: 250000000000
     drill: null
     recovery: {phase: "", target: ""}
     problems: []

@@ -21,11 +21,68 @@ from typing import Any
 import jinja2
 import psycopg2
 from containers import docker, newest_image
-from modules import run_module
+from modules import run_module, start_module
 
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "wal_archive"
 UID = 999
 ADMIN, REPLICATION = "timescale", "replicator"
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A small file system at a folder of this host, in a file."""
+
+    device: str
+    folder: Path
+
+    def mount(self) -> None:
+        """Containers that have it keep it, as of a disk that only this host does not see any more."""
+        _run("mount", self.device, str(self.folder))
+
+    def unmount(self) -> None:
+        _run("umount", str(self.folder))
+
+    @property
+    def free(self) -> int:
+        return shutil.disk_usage(self.folder).free
+
+    @contextlib.contextmanager
+    def filled(self, *, but: int = 0) -> Iterator[None]:
+        """Nobody has more room on it than that."""
+        filler = self.folder / ".filler"
+        try:
+            with filler.open("wb", buffering=0) as file:
+                os.posix_fallocate(file.fileno(), 0, max(1, self.free - but - (1 << 20)))
+                file.seek(0, os.SEEK_END)
+                with contextlib.suppress(OSError):
+                    while self.free > but:
+                        file.write(b"x" * 4096)
+            yield
+        finally:
+            filler.unlink()
+
+
+@contextlib.contextmanager
+def disk(folder: Path, size: str) -> Iterator[Disk]:
+    folder.mkdir()
+    image = folder.with_name(f"{folder.name}.img")
+    _run("truncate", "--size", size, str(image))
+    _run("mkfs.ext4", "-q", "-F", "-m", "0", str(image))
+    device = _run("losetup", "--find", "--show", str(image)).strip()
+    found = Disk(device, folder)
+    try:
+        found.mount()
+        yield found
+    finally:
+        if folder.is_mount():
+            found.unmount()
+        _run("losetup", "--detach", device)
+
+
+def _run(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
+    return done.stdout
 
 
 @dataclass
@@ -38,6 +95,7 @@ class Archived:
     port: int = 0
     side_port: int = 0
     options: dict[str, str] = field(default_factory=dict)
+    disks: dict[str, Disk] = field(default_factory=dict)
 
     @property
     def container(self) -> str:
@@ -63,10 +121,28 @@ class Archived:
     def login(self) -> dict[str, Any]:
         return {"login_host": "127.0.0.1", "login_port": self.port, "login_user": ADMIN, "login_password": self.password}
 
+    @property
+    def received(self) -> Path:
+        """What the companion writes into."""
+        return self.archive / "current" / "received" / "current"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What every module of the continuous backup is told."""
+        return {"name": "timescaledb", "container": self.container, "archive_dir": str(self.archive), "config_dir": str(self.config), **self.login}
+
     def module(self, name: str, *, check: bool = False, **more: Any) -> dict[str, Any]:
         """Run one of the modules of the continuous backup."""
-        common = {"name": "timescaledb", "container": self.container, "archive_dir": str(self.archive), "config_dir": str(self.config), **self.login}
-        return run_module(name, {**common, **more}, check=check)
+        return run_module(name, {**self.arguments, **more}, check=check)
+
+    def begin(self, name: str, **more: Any) -> subprocess.Popen[str]:
+        """The same in a process of its own."""
+        return start_module(name, {**self.arguments, **more})
+
+    def complaints(self) -> str:
+        """What the status says is wrong."""
+        problems = self.module("wal_archive_info")["archive"]["problems"]
+        return "; ".join(f"{problem['level']}: {problem['what']} -> {problem['remedy']}" for problem in problems)
 
     def pitr(self, state: str = "recovered", *, check: bool = False, **more: Any) -> dict[str, Any]:
         """Run the module pitr."""
@@ -155,6 +231,9 @@ class Archived:
     def start(self) -> None:
         """Make the server's container, on whatever its volume holds, and wait for it."""
         conf = self.folder / "timescaledb" / "conf"
+        if (self.folder / "volume").is_dir():
+            where = ("--opt", "type=none", "--opt", "o=bind", "--opt", f"device={self.folder}/volume")
+            docker("volume", "create", *where, f"{self.container}-data")
         docker(
             "run", "--detach", "--init", "--name", self.container, "--label", f"nexanest.database.test={self.name}", "--user", f"{UID}:{UID}",
             "--network", f"{self.name}-net", "--publish", "127.0.0.1::5432", "--restart", "unless-stopped", "--memory", "512m", "--shm-size", "128m",
@@ -219,11 +298,17 @@ def _render(template: str, server: dict[str, Any], **values: Any) -> str:
 
 
 @contextlib.contextmanager
-def archived_server(prefix: str = "arch", **options: str) -> Iterator[Archived]:
-    """Server, archive with its first backup, and companion. options: settings of the server, with _ for the dot."""
+def archived_server(prefix: str = "arch", *, disks: dict[str, str] | None = None, **options: str) -> Iterator[Archived]:
+    """Server, archive with its first backup, and companion.
+
+    options: settings of the server. disks: sizes of file systems of their own, for `archive`, `volume`, or both.
+    """
     name = f"{prefix}-{secrets.token_hex(3)}"
-    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir="/var/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir="/var/tmp") as folder, contextlib.ExitStack() as mounted:
         found = Archived(name, Path(folder), secrets.token_urlsafe(12), options=options, side_port=20000 + secrets.randbelow(10000))
+        found.disks = {place: mounted.enter_context(disk(found.folder / place, size)) for place, size in (disks or {}).items()}
+        if "volume" in found.disks:
+            os.chown(found.folder / "volume", UID, UID)
         docker("network", "create", f"{name}-net")
         try:
             found.write_files()

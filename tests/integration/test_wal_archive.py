@@ -158,6 +158,7 @@ def test_a_drill_recovers_a_moment_elsewhere_and_leaves_nothing(server: Archived
     assert not passed["failed"], passed
     assert passed["checks"] > 100
     assert passed["rto"] > 0
+    assert passed["rpo"] in range(60), "the companion receives, or the last segment was archived a moment ago"
     assert {"postgres", "template1"} <= set(passed["databases"])
     assert not server.drill(unless_newer_than="1h")["changed"]
     assert f"{server.container}-drill" not in docker("ps", "--all", "--format", "{{.Names}}").split()

@@ -32,6 +32,8 @@ GOOD = Facts(
     lag_bytes=0,
     lag_seconds=0.2,
     slot="reserved",
+    container="c",
+    folder="/a",
     safe_bytes=4 << 30,
     keep_bytes=4 << 30,
 )
@@ -57,6 +59,8 @@ def found(facts: Facts) -> list[tuple[str, str, str]]:
         but(safe_bytes=2 << 30),
         but(keep_bytes=-1048576, slot="extended"),
         but(aside=("7700",)),
+        but(disk_free=99 << 20, disk_total=9 << 30, full_stored=60 << 20),
+        but(disk_free=99 << 20, disk_total=9 << 30),
         but(now=NOW + LIMIT - HOUR),
     ],
 )
@@ -74,7 +78,26 @@ def test_an_archive_that_is_well_has_no_problem(facts: Facts) -> None:
         (but(archiving=False), RED, "archive_mode is off", "site.yml"),
         (but(failed_wal="0A", failed_age=3.0), RED, "0A failed 3s ago; the server keeps its log", "a full disk, a missing folder"),
         (but(failed_wal="0A", failed_age=3.0, archived_wal=None, archived_age=None), RED, "segments do not arrive", "pgBackRest's reason"),
+        (
+            but(failed_wal="0A", failed_age=3.0, failure="[062]: stop file exists for stanza timescaledb"),
+            RED,
+            "0A failed 3s ago ([062]: stop file",
+            "docker exec c pgbackrest",
+        ),
         (but(streaming=False), YELLOW, "would be lost with the server", "make db-start STACK=shop starts it"),
+        (but(disk_free=20 << 20, disk_total=9 << 30), RED, "is full: 20 MB of 9.0 GB are free at /a, and the server keeps all its log", "make room there"),
+        (
+            but(disk_free=99 << 20, disk_total=9 << 30, full_stored=80 << 20),
+            YELLOW,
+            "no room for the next full base backup: 99 MB of 9.0 GB",
+            "make room there",
+        ),
+        (
+            but(received=False),
+            RED,
+            "the folder of what the companion received is gone",
+            "make db-start STACK=shop makes it; then make db-base-backup STACK=shop",
+        ),
         (but(streaming=False, synchronous=True), RED, "commits wait for it", "ARGS='-e wal_archive_synchronous=false'"),
         (but(slot="lost", safe_bytes=None), RED, "gave the companion's slot up", "starts the companion, which begins a new one"),
         (but(slot="extended"), YELLOW, "4096 MB more and it is given up", "starts the companion"),
@@ -174,8 +197,8 @@ def test_a_drill_that_failed_or_is_overdue_is_told(drills: tuple[Record, ...], l
 
 
 def test_a_drill_that_passed_lately_is_part_of_the_line() -> None:
-    facts = but(drills=(drill("failed", 3, problems=["x"]), drill("passed", 2, rto=21.4)))
+    facts = but(drills=(drill("failed", 3, problems=["x"]), drill("passed", 2, rto=21.4, rpo=1)))
     assert problems(facts, LIMIT, str, overdue=8 * DAY) == []
     text = report(status([], [], None, [described(facts, [])]))
     assert "recovered in a drill 2d" in text
-    assert "in 21s" in text
+    assert "in 21s, with all but the last 1s" in text

@@ -160,6 +160,7 @@ def test_each_fault_of_a_repository_is_heard(line: str) -> None:
         ("ERROR: [095]: unable to load info file '/archive/current/repository/archive/timescaledb/archive.info'", "wal_archive_passphrases"),
         ("ERROR: [028]: backup and archive info files exist but do not match the database", "another cluster"),
         ("ERROR: [039]: write: No space left on device", "make room"),
+        ("ERROR: [050]: unable to acquire pgBackRest advisory lock", "wait until it has ended"),
     ],
 )
 def test_what_people_meet_has_its_remedy(text: str, remedy: str) -> None:

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import last_error, remedy
 from ansible_collections.nexanest.database.plugins.module_utils._archive_state import State, make_folder, make_home
+from ansible_collections.nexanest.database.plugins.module_utils._base_backup import drop_halves, refuse_full
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import BaseBackup, Info
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import Cluster, bind, position, segment_of, segments
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, bind, position, segment_of, segments
 from ansible_collections.nexanest.database.plugins.modules.base_backup import forget, young
 from ansible_collections.nexanest.database.plugins.modules.wal_archive import plan
 
@@ -163,3 +166,46 @@ def test_without_a_backup_no_log_is_forgotten(tmp_path: Path) -> None:
     old = put_aside(here, "00aa11bb", 7200)
     assert forget(here, Info("7713")) == []
     assert old.is_dir()
+
+
+def test_halves_of_base_backups_are_dropped_and_nothing_else(tmp_path: Path) -> None:
+    here = cluster(tmp_path)
+    here.folder.mkdir()
+    make_home(here)
+    assert drop_halves(here, Info()) == []
+    folder = here.repository / "backup" / here.name
+    whole, half, changed, listed = (folder / name for name in ("20250531-020000F", "20250601-020000F", "20250531-020000F_20250601-030000I", "full-1748700000"))
+    for path in (whole, half, changed, listed, folder / "backup.history", folder / "20250601"):
+        path.mkdir(parents=True)
+    (whole / "backup.manifest").touch()
+    (half / "backup.manifest.copy").touch()
+    (folder / "latest").symlink_to(half.name)
+    (folder / "20250602-020000F").symlink_to(tmp_path)
+    assert drop_halves(here, Info("7713", (backup(),))) == [changed.name, half.name]
+    assert sorted(path.name for path in folder.iterdir()) == ["20250531-020000F", "20250601", "20250602-020000F", "backup.history", listed.name, "latest"]
+
+
+def test_a_backup_that_has_no_room_is_refused(tmp_path: Path) -> None:
+    here = cluster(tmp_path)
+    here.folder.mkdir()
+    refuse_full(here, "full", Info("7713", (backup(),)))
+    huge = dataclasses.replace(backup(), stored=1 << 60)
+    refuse_full(here, "incr", Info("7713", (huge,)))
+    with pytest.raises(ArchiveError, match="no room for a full base backup"):
+        refuse_full(here, "full", Info("7713", (huge,)))
+
+
+@pytest.mark.parametrize(
+    ("log", "words", "advice"),
+    [
+        ("LOG: archive command failed\n", "", "see to /a (its disk, owner and mode) and the log of c"),
+        ("P00  ERROR: [041]: x\nERROR: [039]: unable to write: [28] No space left on device\nLOG: y", "[039]: unable to write", "make room at /a"),
+        ("ERROR: [062]: stop file exists for stanza s", "[062]: stop file exists", "docker exec c pgbackrest --stanza=s start"),
+        ('ERROR:  relation "x" does not exist', "", "the server tries again by itself"),
+    ],
+)
+def test_the_last_error_of_the_archiver_has_its_remedy(log: str, words: str, advice: str) -> None:
+    found = last_error(log)
+    assert found.startswith(words)
+    assert bool(found) == bool(words)
+    assert advice in remedy(found, container="c", stanza="s", folder="/a")

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take a base backup: not where it cannot end well, and with nothing left of one that did not."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import remedy, said
+from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES, ArchiveError, Cluster
+
+_LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
+_MANIFEST = "backup.manifest"
+# How long the archiver is watched when its last segment failed: it tries three times, a second apart.
+PATIENCE = 20.0
+_ARCHIVER = """
+SELECT archived_count, failed_count, coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_catalog.pg_stat_archiver
+"""
+# A new segment wakes the archiver.
+_WAKE = ("SELECT pg_catalog.pg_current_xact_id()", "SELECT pg_catalog.pg_switch_wal()")
+
+
+def refuse_full(cluster: Cluster, kind: str, info: Info) -> None:
+    """Raises ArchiveError where the disk of the archive has no room for a backup of this kind."""
+    free = shutil.disk_usage(cluster.folder).free
+    if free < FULL_BYTES:
+        raise ArchiveError(f"the disk of the archive is full, {free >> 20} MB are free at {cluster.folder}: make room there")
+    needed = max((backup.stored for backup in info.backups if backup.type == "full"), default=0)
+    if kind == "full" and free < needed + FULL_BYTES:
+        room = f"the last full one took {needed >> 20} MB, and {free >> 20} MB are free at {cluster.folder}"
+        raise ArchiveError(f"the disk of the archive has no room for a full base backup ({room}): make room there, older ones go only when it is there")
+
+
+def refuse_stuck(cluster: Cluster, login: Mapping[str, Any]) -> None:
+    """Raises ArchiveError where segments do not arrive in the repository, without which pgBackRest would wait for minutes and fail."""
+    with contextlib.closing(connect(login)) as connection, connection.cursor() as cursor:
+        cursor.execute(_ARCHIVER)
+        archived, failed, failing = cursor.fetchone() or (0, 0, False)
+        if not failing:
+            return
+        for statement in _WAKE:
+            cursor.execute(statement)
+        deadline, before = time.monotonic() + PATIENCE, (archived, failed)
+        while time.monotonic() < deadline:
+            cursor.execute(_ARCHIVER)
+            archived, failed, failing = cursor.fetchone() or (0, 0, False)
+            if archived > before[0]:
+                return
+            # One of them may have begun before somebody mended it.
+            if failed >= before[1] + 2:
+                break
+            time.sleep(0.2)
+    words = said(cluster.container)
+    todo = remedy(words, container=cluster.container, stanza=cluster.name, folder=str(cluster.folder))
+    raise ArchiveError(f"segments do not arrive in the repository ({words or 'its server does not say why'}): {todo}")
+
+
+def take(cluster: Cluster, kind: str, info: Info, login: Mapping[str, Any], heard: Callable[[str], None]) -> None:
+    """Take it. The caller holds the archive's lock, and info is what the repository holds."""
+    drop_halves(cluster, info)
+    refuse_full(cluster, kind, info)
+    refuse_stuck(cluster, login)
+    try:
+        Repository(cluster).backup(kind, heard)
+    except RepositoryError:
+        drop_halves(cluster, info)  # it may be what fills the disk
+        raise
+
+
+def drop_halves(cluster: Cluster, info: Info) -> list[str]:
+    """Remove what backups have left that did not come to their end. pgBackRest would do that at the next one, for which there may be no room."""
+    folder = cluster.repository / "backup" / cluster.name
+    known = {backup.label for backup in info.backups}
+    halves = [
+        path
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
+        if _LABEL.fullmatch(path.name) and path.name not in known and not path.is_symlink() and not (path / _MANIFEST).exists()
+    ]
+    for path in halves:
+        shutil.rmtree(path)
+    return [path.name for path in halves]
