@@ -10,7 +10,9 @@ import re
 from ansible_collections.nexanest.database.plugins.module_utils._docker import Docker, DockerError
 
 _LINES = 500
-_ERROR = re.compile(r"ERROR: (?P<words>\[\d{3}\]: .+)")
+# A reason of its own may follow, indented.
+_ERROR = re.compile(r"ERROR: (?P<words>\[\d{3}\]: .+(?:\n {8,}\S.*)*)")
+_SAYS_NOTHING = "archive-push command encountered error(s): "
 _STOPPED, _FULL = "[062]", "No space left"
 
 
@@ -24,8 +26,8 @@ def said(container: str) -> str:
 
 def last_error(log: str) -> str:
     """Of the log's end."""
-    found = [match["words"].strip() for match in map(_ERROR.search, log.splitlines()) if match]
-    return found[-1] if found else ""
+    found = [match["words"] for match in _ERROR.finditer(log)]
+    return " ".join(found[-1].split()).replace(_SAYS_NOTHING, "") if found else ""
 
 
 def remedy(words: str, *, container: str, stanza: str, folder: str) -> str:

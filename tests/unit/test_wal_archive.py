@@ -199,7 +199,12 @@ def test_a_backup_that_has_no_room_is_refused(tmp_path: Path) -> None:
     ("log", "words", "advice"),
     [
         ("LOG: archive command failed\n", "", "see to /a (its disk, owner and mode) and the log of c"),
-        ("P00  ERROR: [041]: x\nERROR: [039]: unable to write: [28] No space left on device\nLOG: y", "[039]: unable to write", "make room at /a"),
+        (
+            "P00  ERROR: [041]: x\nP00  ERROR: [104]: archive-push command encountered error(s):\n"
+            "                                    repo1: [FileWriteError] unable to write '/b': [28] No space left on device\nLOG: y",
+            "[104]: repo1: [FileWriteError] unable to write '/b': [28] No space left on device",
+            "make room at /a",
+        ),
         ("ERROR: [062]: stop file exists for stanza s", "[062]: stop file exists", "docker exec c pgbackrest --stanza=s start"),
         ('ERROR:  relation "x" does not exist', "", "the server tries again by itself"),
     ],
@@ -208,4 +213,5 @@ def test_the_last_error_of_the_archiver_has_its_remedy(log: str, words: str, adv
     found = last_error(log)
     assert found.startswith(words)
     assert bool(found) == bool(words)
+    assert "LOG" not in found
     assert advice in remedy(found, container="c", stanza="s", folder="/a")
