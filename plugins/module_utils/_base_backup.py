@@ -19,6 +19,9 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 
 _LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
 _MANIFEST = "backup.manifest"
+# The advisory lock that pgBackRest's backup holds (PG_BACKUP_ADVISORY_LOCK in its src/db/db.c); the session of a killed one may hold it a moment longer.
+_LOCK = 12340078987004321
+LOCK_PATIENCE = 5.0
 # How long the archiver is watched when its last segment failed: it tries three times, a second apart.
 PATIENCE = 20.0
 _ARCHIVER = """
@@ -65,14 +68,26 @@ def refuse_stuck(cluster: Cluster, login: Mapping[str, Any]) -> None:
 
 def take(cluster: Cluster, kind: str, info: Info, login: Mapping[str, Any], heard: Callable[[str], None]) -> None:
     """Take it. The caller holds the archive's lock, and info is what the repository holds."""
-    drop_halves(cluster, info)
+    sweep(cluster, info, login)
     refuse_full(cluster, kind, info)
     refuse_stuck(cluster, login)
     try:
         Repository(cluster).backup(kind, heard)
     except RepositoryError:
-        drop_halves(cluster, info)  # it may be what fills the disk
+        sweep(cluster, info, login)  # it may be what fills the disk
         raise
+
+
+def sweep(cluster: Cluster, info: Info, login: Mapping[str, Any]) -> None:
+    """Remove what is left of backups, unless one is going on that somebody else began: it holds pgBackRest's lock in the server."""
+    with contextlib.closing(connect(login)) as connection, connection.cursor() as cursor:
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (_LOCK,))
+            if (cursor.fetchone() or (False,))[0]:
+                drop_halves(cluster, info)
+                return
+            time.sleep(0.5)
 
 
 def drop_halves(cluster: Cluster, info: Info) -> list[str]:
