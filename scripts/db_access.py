@@ -55,7 +55,7 @@ def docker(where: dict[str, Any], *, terminal: bool) -> list[str]:
     key = ["-i", where["key"]] if where["key"] else []
     target = f"{where['user']}@{where['host']}" if where["user"] else where["host"]
     sudo = [] if where["user"] == "root" else ["sudo", "-n"]
-    return ["ssh", *(["-t"] if terminal else []), "-p", str(where["port"]), *key, target, *sudo, "docker"]
+    return ["ssh", *(["-t"] if terminal else []), "-p", str(where["port"]), *key, *shlex.split(where["ssh_arguments"]), target, *sudo, "docker"]
 
 
 def _local_docker() -> list[str]:

@@ -26,8 +26,8 @@ PYTHON = str(BIN / "python")
 # Integration and molecule need the images: the stack's deployment has built them.
 NEEDS_STACK = ("integration", "molecule", "bench")
 # What they show is also shown by others: by `services` (all of the roles' scenarios in one run) and by tests/integration, whose stack is deployed on
-# what CI has, a bare machine.
-LONG_SCENARIOS = ("bare_host", "data_model", "default", "docker", "images", "pgadmin", "postgres", "redis", "timescaledb")
+# what CI has, a bare machine. Nothing else shows what remote_host does.
+LONG_SCENARIOS = ("bare_host", "data_model", "default", "docker", "images", "pgadmin", "postgres", "redis", "remote_host", "timescaledb")
 # A test waits for containers a third of its time: one process more than there are cores keeps them busy.
 WORKERS = (os.cpu_count() or 1) + 1
 PARALLEL = (f"--numprocesses={WORKERS}", "--no-loadscope-reorder")

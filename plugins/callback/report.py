@@ -47,7 +47,9 @@ class CallbackModule(CallbackBase):
         self._complain(result)
 
     def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
-        self._complain(result)
+        # Where it is ignored, a later task says it with its remedy.
+        if not result.task.ignore_unreachable:
+            self._complain(result)
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
         sys.stderr.write("no host is in the inventory's group `database`: name one in hosts.yml\n")

@@ -10,6 +10,7 @@ from typing import Any
 
 try:
     import psycopg2
+    import psycopg2.errors
     import psycopg2.extensions
 
     PSYCOPG2_ERROR: str | None = None
@@ -80,3 +81,10 @@ def connect(params: Mapping[str, Any], database: str | None = None, *, options: 
         with connection.cursor() as cursor:
             cursor.execute(PINNED)
     return connection
+
+
+def disk_full(error: psycopg2.Error) -> str:
+    """What to add to the server's words, which name a file and not the reason; empty where its disk is not full."""
+    if not isinstance(error, psycopg2.errors.DiskFull):
+        return ""
+    return ". The disk of the server's volume is full: make room on it, then run this again, which completes what was begun (docs/troubleshooting.md)"

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
+from ansible_collections.nexanest.database.plugins.module_utils._connection import connect, disk_full
 from ansible_collections.nexanest.database.plugins.module_utils._databases_checks import InputError
 from ansible_collections.nexanest.database.plugins.module_utils._databases_roles import changed_settings
 from ansible_collections.nexanest.database.plugins.module_utils._databases_sql import Statement, Value
@@ -103,7 +103,7 @@ def _failure(statement: Statement, error: psycopg2.Error) -> ApplyError:
     }
     words = _words(error)
     detail = f" ({' '.join(error.diag.message_detail.split())})" if error.diag.message_detail else ""
-    text = f"the server refused `{statement.text()}`: {words}{detail}"
+    text = f"the server refused `{statement.text()}`: {words}{detail}{disk_full(error)}"
     return ConcurrentChange(text) if error.pgcode in concurrent or words == "tuple concurrently updated" else ApplyError(text)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 LISTEN = "0A"
+# What holds a published port for its container.
+PROXY = "docker-proxy "
 
 
 @dataclass(frozen=True)
@@ -90,5 +92,13 @@ def holder(wish: Wish, containers: Sequence[Mapping[str, Any]], found: Sequence[
         return f"the container {others[0]}" if others else ""
     for listener in found:
         if listener.port == wish.port and collides(listener.address, wish.host):
-            return owner(listener.inode, proc) or "a process that cannot be seen from here"
+            process = owner(listener.inode, proc)
+            if process.startswith(PROXY) and _restarting(wish.container, containers):
+                return ""
+            return process or "a process that cannot be seen from here"
     return ""
+
+
+def _restarting(name: str, containers: Sequence[Mapping[str, Any]]) -> bool:
+    """Is the container between two starts? The engine lists it without the ports that its proxy may hold again."""
+    return any(document["Names"][0].lstrip("/") == name and not document.get("Ports") for document in containers)

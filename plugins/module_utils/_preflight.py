@@ -57,6 +57,12 @@ def free_mb(path: str) -> int:
     return state.f_bavail * state.f_frsize // 1024**2
 
 
+def disks(root_dir: str) -> list[str]:
+    """The engine's folder, and that of its volumes where it is a disk of its own."""
+    volumes = Path(root_dir, "volumes")
+    return [root_dir, str(volumes)] if volumes.is_mount() else [root_dir]
+
+
 def too_full(free: Mapping[str, int], minimum: int) -> list[str]:
     return [
         f"Only {mb} MB are free for {path}, and {minimum} MB are needed: remove what is not needed there, or put it on a larger disk."

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
+from ansible_collections.nexanest.database.plugins.module_utils._connection import connect, disk_full
 from ansible_collections.nexanest.database.plugins.module_utils._databases_sql import name, statement, value
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_model import Database, State
 from ansible_collections.nexanest.database.plugins.module_utils._timescale_steps import Step, Work
@@ -92,7 +92,7 @@ def _execute(cursor: Any, work: Work) -> None:
         text = " ".join(work.statement.text().split())
         detail = f" ({' '.join(error.diag.message_detail.split())})" if error.diag.message_detail else ""
         shown = text if len(text) <= 300 else text[:300] + " …"
-        raise ApplyError(f"the server refused `{shown}`: {_words(error)}{detail}") from error
+        raise ApplyError(f"the server refused `{shown}`: {_words(error)}{detail}{disk_full(error)}") from error
 
 
 def _search_path(cursor: Any, state: State) -> None:

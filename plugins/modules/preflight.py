@@ -34,7 +34,8 @@ options:
         type: str
         required: true
   paths:
-    description: Folders for which O(minimum_free_mb) has to be free. They need not exist yet. The engine's own folder is always looked at.
+    description: Folders for which O(minimum_free_mb) has to be free. They need not exist yet. The engine's own folder is always looked at,
+      and its folder of volumes where it is a disk of its own.
     type: list
     elements: path
     default: []
@@ -141,6 +142,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._ports import Wi
 from ansible_collections.nexanest.database.plugins.module_utils._preflight import (
     asked_twice,
     cluster_version,
+    disks,
     free_mb,
     memory_mb,
     message,
@@ -227,7 +229,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     params = module.params
     engine = read_engine()
-    free = {path: free_mb(path) for path in dict.fromkeys([engine["root_dir"], *params["paths"]])}
+    free = {path: free_mb(path) for path in dict.fromkeys([*disks(engine["root_dir"]), *params["paths"]])}
     memory = memory_mb()
     problems = (
         user_problems(params["need_root"])

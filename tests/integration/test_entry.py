@@ -222,3 +222,45 @@ def test_a_user_without_roots_rights_is_told_so_whatever_the_verb(readable_by_al
     assert done.returncode != 0
     assert "is not root and cannot run sudo without a password" in " ".join(done.stdout.split()), done.stdout + done.stderr
     assert "changed=0" in done.stdout
+
+
+FAR = {"ansible_connection": "ssh", "ansible_ssh_common_args": "-F /dev/null -o ConnectTimeout=10 -o BatchMode=yes", "ansible_user": "operator"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "host", "variables", "words"),
+    [
+        ("site", "db.nexanest.invalid", {}, ("Could not resolve hostname db.nexanest.invalid", "`ssh -p 22 operator@db.nexanest.invalid`")),
+        (
+            "backup",
+            "db",
+            {"ansible_host": "127.0.0.1", "ansible_port": 1},
+            ("connect to host 127.0.0.1 port 1: Connection refused", "`ssh -p 1 operator@127.0.0.1`"),
+        ),
+    ],
+)
+def test_a_host_that_cannot_be_reached_is_named_with_the_remedy(entry: Entry, verb: str, host: str, variables: dict[str, Any], words: tuple[str, ...]) -> None:
+    entry.inventory.write_text(json.dumps({"database": {"hosts": {host: {**FAR, **variables}}}}))
+    message = message_of(ansible_playbook(ROOT / "playbooks" / f"{verb}.yml", "--inventory", str(entry.inventory)))
+    assert message.startswith(f"{host} cannot be reached over ssh, so nothing was changed")
+    assert all(word in message for word in (*words, str(entry.inventory))), message
+
+
+@pytest.mark.parametrize(("verb", "groups"), [("site", {"database": {"hosts": {}}}), ("backup_schedule", {"databse": {"hosts": {"localhost": {}}}})])
+def test_an_inventory_without_a_host_is_no_success(entry: Entry, verb: str, groups: dict[str, Any]) -> None:
+    entry.inventory.write_text(json.dumps(groups))
+    message = message_of(ansible_playbook(ROOT / "playbooks" / f"{verb}.yml", "--inventory", str(entry.inventory)))
+    assert "There is no host in the inventory's group `database`" in message
+    assert str(entry.inventory) in message
+
+
+def test_an_inventory_that_is_not_there_is_no_success(entry: Entry) -> None:
+    run = ansible_playbook(ROOT / "site.yml", "--inventory", str(entry.folder / "nosuch" / "hosts.yml"))
+    assert (run.rc, "nosuch/hosts.yml as an inventory source" in run.stderr) == (1, True)
+
+
+def test_a_stack_that_is_not_there_is_answered_with_those_that_are() -> None:
+    done = subprocess.run(["make", "db-start", "STACK=nexanset"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    words = ("there is no stack 'nexanset': inventory/ has", " nexanest ", " shop. ", "make inventory/nexanset/hosts.yml")
+    assert all(word in done.stderr for word in words), done.stderr

@@ -56,6 +56,16 @@ def test_another_container_is_named(tmp_path: Path) -> None:
     assert holder(WISH, [published("nexanest-postgres")], [Listener("127.0.0.1", 5432, "1")], tmp_path) == "the container nexanest-postgres"
 
 
+@pytest.mark.parametrize(("name", "held"), [("shop-postgres", ""), ("nexanest-postgres", "docker-proxy (pid 812)")])
+def test_the_proxy_of_our_own_container_between_two_starts_is_no_problem(tmp_path: Path, name: str, held: str) -> None:
+    process = tmp_path / "812"
+    (process / "fd").mkdir(parents=True)
+    (process / "fd" / "3").symlink_to("socket:[4711]")
+    (process / "comm").write_text("docker-proxy\n")
+    restarting = {"Names": [f"/{name}"], "State": "restarting", "Ports": []}
+    assert holder(WISH, [restarting], parse(TCP), tmp_path) == held
+
+
 def test_a_process_is_named(tmp_path: Path) -> None:
     process = tmp_path / "812"
     (process / "fd").mkdir(parents=True)

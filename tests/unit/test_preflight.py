@@ -11,6 +11,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._ports import Wi
 from ansible_collections.nexanest.database.plugins.module_utils._preflight import (
     asked_twice,
     cluster_version,
+    disks,
     free_mb,
     memory_mb,
     message,
@@ -56,6 +57,12 @@ def test_a_taken_port_names_its_holder() -> None:
 
 def test_free_space_of_a_path_that_is_not_there_is_its_parents(tmp_path: Path) -> None:
     assert free_mb(str(tmp_path / "not" / "there")) == pytest.approx(free_mb(str(tmp_path)), abs=64)
+
+
+def test_volumes_on_a_disk_of_their_own_are_looked_at_too(tmp_path: Path) -> None:
+    (tmp_path / "volumes").mkdir()
+    assert disks(str(tmp_path)) == [str(tmp_path)]
+    assert disks(str(tmp_path / "none")) == [str(tmp_path / "none")]
 
 
 def test_only_full_places_are_problems() -> None:

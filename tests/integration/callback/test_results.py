@@ -41,7 +41,8 @@ class CallbackModule(CallbackBase):
             self._fail(result)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        self._fail(result)
+        if not result.task.ignore_unreachable:
+            self._fail(result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}
