@@ -83,6 +83,7 @@ def test_with_all_of_them_back_the_stack_passes_with_far_more_than_150_attempts(
     assert [name for name, secret in stack.secrets().items() if secret in told] == []
 
 
+@pytest.mark.long
 def test_a_plan_tries_and_writes_no_file(stack: Stack, file: Path) -> None:
     assert access(stack, file, check=True).checked().hosts["localhost"]["changed"] == 0
     assert not file.exists()

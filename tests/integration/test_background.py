@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from stack import ROOT, environment
 
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
@@ -39,6 +40,7 @@ def wait(done: Callable[[], object], what: str, limit: float = 120) -> None:
         time.sleep(0.3)
 
 
+@pytest.mark.long
 def test_work_that_was_killed_is_told(tmp_path: Path) -> None:
     remote, store = tmp_path / "remote", Store(tmp_path / "sets")
     store.prepare()

@@ -35,6 +35,7 @@ def sets(shop_: Shop) -> set[str]:
     return {path.name for path in shop_.folder.iterdir() if path.name[0].isdigit()}
 
 
+@pytest.mark.long
 def test_a_clock_that_was_wrong_neither_stops_backups_nor_removes_the_newest(filled: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     before = taken(filled, monkeypatch, -3)
     ahead = taken(filled, monkeypatch, 40)

@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 from containers import docker, inspect, newest_image
 
+# What it shows is also shown on the deployed stack (test_stack_isolation.py, test_stack_survival.py); make test-long.
+pytestmark = pytest.mark.long
+
 STACK = "tfdock"
 IMAGE = newest_image("redis")
 PORT = 26001
@@ -176,7 +179,6 @@ def test_containers_outside_are_not_reached_and_do_not_reach_in(folder: Path) ->
         docker("rm", "--force", name)
 
 
-@pytest.mark.long
 def test_a_changed_container_is_made_anew(folder: Path) -> None:
     mounted = {**INNER, "mounts": [{"type": "volume", "source": f"{STACK}-c-data", "target": "/data"}]}
     changes = [{**INNER, "env": {"MARK": "two"}}, {**INNER, "env": {}}, {**INNER, "command": [*INNER["command"], "--maxclients", "50"]}, mounted, INNER]
@@ -188,7 +190,6 @@ def test_a_changed_container_is_made_anew(folder: Path) -> None:
     assert len(set(seen)) == len(changes) + 1
 
 
-@pytest.mark.long
 def test_more_memory_is_given_without_a_restart(folder: Path) -> None:
     before = identity(INNER["name"])
     run = play(folder, {**INNER, "memory_mb": 80})
@@ -206,7 +207,6 @@ def test_a_stopped_container_is_started_and_a_missing_one_made(folder: Path) -> 
     assert all(inspect(item["name"])["State"]["Health"]["Status"] == "healthy" for item in (NEIGHBOUR, INNER))
 
 
-@pytest.mark.long
 def test_a_rebuilt_image_makes_the_container_anew(folder: Path) -> None:
     tag = f"{STACK}:test"
     docker("tag", IMAGE, tag)
@@ -221,7 +221,6 @@ def test_a_rebuilt_image_makes_the_container_anew(folder: Path) -> None:
         docker("rmi", tag)
 
 
-@pytest.mark.long
 def test_a_container_that_fails_at_every_start_is_given_up_with_its_log(folder: Path) -> None:
     run = play(folder, {**BASE, "name": f"{STACK}-d", "alias": "d", "command": ["sh", "-c", "echo no such luck; exit 3"], "healthy_wait": 60})
     docker("rm", "--force", f"{STACK}-d")
@@ -248,14 +247,12 @@ def test_a_volume_of_somebody_else_is_refused(folder: Path) -> None:
     assert f"the volume {volume} is there already and does not belong to the stack tfdock" in run.text
 
 
-@pytest.mark.long
 def test_a_port_that_others_could_reach_is_refused(folder: Path) -> None:
     run = play(folder, {**PUBLISHED, "ports": [f"0.0.0.0:{PORT}:6379"]})
     assert run.code != 0
     assert "must be published on a loopback address" in run.text
 
 
-@pytest.mark.long
 def test_a_missing_image_is_planned_in_check_mode_and_refused_outside(folder: Path) -> None:
     wanted = {**BASE, "name": f"{STACK}-f", "alias": "f", "image": "nexanest-database/nothing:1"}
     planned = play(folder, wanted, check=True)
@@ -266,7 +263,6 @@ def test_a_missing_image_is_planned_in_check_mode_and_refused_outside(folder: Pa
     assert "the image nexanest-database/nothing:1 is not there" in refused.text
 
 
-@pytest.mark.long
 def test_a_network_that_was_changed_is_put_right_and_containers_come_back(folder: Path) -> None:
     edge = f"{STACK}-edge"
     for item in (PUBLISHED, NEIGHBOUR):

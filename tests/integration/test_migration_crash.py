@@ -94,7 +94,7 @@ def answers(server: Server) -> bool:
     return True
 
 
-@pytest.mark.parametrize("process", ["postmaster", "backend"])
+@pytest.mark.parametrize("process", [pytest.param("postmaster", marks=pytest.mark.long), "backend"])
 def test_the_server_is_killed_in_the_middle_of_a_file(auth: Server, fresh: Any, process: str) -> None:
     with standing(auth) as ended:
         pid = waiting(auth)[0] if process == "backend" else int(auth.query("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")[0][0])

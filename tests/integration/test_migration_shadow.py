@@ -190,6 +190,7 @@ def test_every_change_by_hand_is_a_difference_in_words(auth: Server) -> None:
     assert [words for _statement, words in CHANGES_BY_HAND if words not in found] == [], found
 
 
+@pytest.mark.long
 def test_rows_and_partitions_made_ahead_are_no_difference_but_their_rights_are(auth: Server) -> None:
     parent = (
         "0001_log.sql",
@@ -265,6 +266,7 @@ def test_a_repeatable_file_runs_after_the_others_and_again_when_it_changed(auth:
     assert auth.query("SELECT text = %s FROM _ledger.repeatable", VIEW_2[1], database="auth") == [(True,)]
 
 
+@pytest.mark.long
 def test_a_repeatable_file_that_is_gone_is_not_part_of_what_the_files_make(auth: Server) -> None:
     migrate(auth, USERS, VIEW)
     assert differences(auth, USERS) == ["view auth.names is there, but no migration makes it"]

@@ -117,6 +117,7 @@ def names(server: RedisServer) -> list[str]:
     return docker("exec", server.container, "sh", "-c", "cd /data; find . -mindepth 1 -maxdepth 2 | sort").split()
 
 
+@pytest.mark.parametrize("server", ["append-only", pytest.param("snapshots", marks=pytest.mark.long)], indirect=True)
 def test_everything_comes_back_and_goes_again(server: RedisServer, tmp_path: Path) -> None:
     fill(server)
     before = contents(server)

@@ -71,8 +71,8 @@ def test_every_byte_of_a_set_can_be_read_again(stack: Stack, taken: str) -> None
     done = stack.playbook("backups", "-e", "backup_verify=true").checked()
     assert taken in done.stdout
     # How far it is stands beside the report.
-    assert f"{taken}: right" in done.stderr
-    assert f"{taken}: right" not in done.stdout
+    assert f"{taken}: reading" in done.stderr
+    assert f"{taken}: reading" not in done.stdout
 
 
 def test_a_restore_brings_back_what_was_lost_and_no_more(stack: Stack, taken: str) -> None:

@@ -58,8 +58,8 @@ def test_a_port_of_another_stack_is_named_with_its_container(fresh: Stack, stack
     ("text", "word"),
     [
         ("", "is empty"),
-        ("POSTGRES_PASSWORD=\n", "POSTGRES_PASSWORD"),
-        ("this is no setting\n", "line 1"),
+        pytest.param("POSTGRES_PASSWORD=\n", "POSTGRES_PASSWORD", marks=pytest.mark.long),
+        pytest.param("this is no setting\n", "line 1", marks=pytest.mark.long),
         ("POSTGRES_PASWORD=x\n", "POSTGRES_PASSWORD"),
     ],
 )

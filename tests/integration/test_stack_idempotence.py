@@ -28,6 +28,7 @@ def test_a_second_run_changes_and_restarts_nothing_and_one_beside_it_is_told_who
     assert str(first.pid) in " ".join(row["message"] for row in other.result().failed)
 
 
+@pytest.mark.long
 def test_settings_that_a_reload_applies_do_not_restart(stack: Stack) -> None:
     before = started(stack.name)
     result = stack.playbook("site", "--tags", "postgres", "-e", '{"postgres_settings": {"log_min_duration_statement": "777ms"}}').checked()

@@ -62,6 +62,7 @@ def swap(live: Market, side: Market) -> None:
     server.query(f"ALTER DATABASE {live.database} ALLOW_CONNECTIONS true")
 
 
+@pytest.mark.long
 def test_what_the_old_counters_knew_is_not_believed_in_the_copy(server: Server) -> None:
     live = market(server, "counted")
     live.converge()

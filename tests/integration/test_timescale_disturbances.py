@@ -108,6 +108,7 @@ def test_an_open_session_that_counts_late_is_noticed(ticks: Market) -> None:
             time.sleep(1)
 
 
+@pytest.mark.long
 def test_writers_beside_refreshes_lose_nothing(ticks: Market) -> None:
     failures: list[BaseException] = []
     stop = threading.Event()

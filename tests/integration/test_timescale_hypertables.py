@@ -167,6 +167,7 @@ def test_a_chunk_interval_is_the_same_however_it_is_written(ticks: Market, inter
     assert ticks.converge(**options)["changed"] is False
 
 
+@pytest.mark.long
 def test_a_view_that_was_dropped_is_made_again_over_its_rows(ticks: Market) -> None:
     ticks.fill(5_000)
     ticks.converge(migrate_data=True)
@@ -195,6 +196,7 @@ def test_a_column_that_was_dropped_and_added_again_is_aggregated_again(ticks: Ma
     assert ticks.converge()["changed"] is False
 
 
+@pytest.mark.long
 def test_a_table_that_was_dropped_and_made_anew_begins_anew(ticks: Market) -> None:
     ticks.fill(5_000)
     keep = {"continuous_aggregates": [{**one, "start_offset": "180 days"} for one in AGGREGATES]}

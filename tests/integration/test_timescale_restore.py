@@ -118,6 +118,7 @@ TRUNCATE public.logins;
 """
 
 
+@pytest.mark.long
 def test_a_trigger_on_logins_writes_into_no_copy(server: Server, restorer: Restorer) -> None:
     one = market(server, "logins")
     one.converge()

@@ -70,6 +70,7 @@ def test_a_companion_that_was_killed_is_reported_and_catches_up(server: Archived
     until(lambda: not complaints(server))
 
 
+@pytest.mark.long
 def test_a_repository_that_cannot_be_written_keeps_the_log_until_it_can(server: Archived) -> None:
     repository = server.archive / "current" / "repository"
     (repository / "archive").chmod(0o500)
