@@ -103,7 +103,7 @@ def _sets(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Proble
         broken = since is not None and since > max_age
         promised = f", although a schedule is installed for {duration(since)}" if broken else ""
         remedy = f"{verb('db-backup')} takes one"
-        return [Problem(SERVICE, f"there is no backup that can be read{promised}", remedy, RED if broken else YELLOW)]
+        return [Problem(SERVICE, f"there is no whole set: none was taken, or none can be read{promised}", remedy, RED if broken else YELLOW)]
     if facts.age < -TOLERANCE:
         what = f"the newest set, {facts.newest}, is dated {duration(-facts.age)} in the future, so that nobody sees when it becomes too old"
         return [Problem(SERVICE, what, f"set the clock right, then {verb('db-backup')}", YELLOW)]

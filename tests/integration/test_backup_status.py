@@ -58,7 +58,7 @@ def test_the_newest_set_by_its_serial_counts(store: Store) -> None:
 
 
 def test_no_set_an_old_one_and_a_broken_one(store: Store, tmp_path: Path) -> None:
-    assert told(store) == ["yellow: there is no backup that can be read"]
+    assert told(store) == ["yellow: there is no whole set: none was taken, or none can be read"]
     old = write_set(store, 1, started=now() - timedelta(hours=30))
     assert told(store)[0].startswith("yellow: the newest set")
     assert told(store, schedule=schedule(tmp_path / "notes"))[0].startswith("red: the newest set")

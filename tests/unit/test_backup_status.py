@@ -35,8 +35,8 @@ def test_a_young_set_is_no_problem(age: int, schedule: Schedule) -> None:
 @pytest.mark.parametrize(
     ("facts", "level", "what", "remedy"),
     [
-        (Facts(), YELLOW, "there is no backup that can be read", "make db-backup STACK=shop takes one"),
-        (Facts(schedule=Schedule(since=HOUR)), YELLOW, "there is no backup", "make db-backup"),
+        (Facts(), YELLOW, "there is no whole set: none was taken, or none can be read", "make db-backup STACK=shop takes one"),
+        (Facts(schedule=Schedule(since=HOUR)), YELLOW, "there is no whole set", "make db-backup"),
         (Facts(schedule=LONG), RED, "although a schedule is installed for 4d 4h", "make db-backup"),
         (good(LIMIT + 1), YELLOW, "20250531_123456, is 1d 2h old, more than 1d 2h", "make db-schedule STACK=shop takes them by the clock"),
         (good(LIMIT + 1, LONG), RED, "is 1d 2h old", "see why the schedule took none"),
