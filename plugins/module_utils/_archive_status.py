@@ -191,7 +191,14 @@ def _drills(facts: Facts, overdue: int | None, verb: Callable[[str], str]) -> li
         what = f"the last restore drill was refused: {'; '.join(last.problems)[:300]}"
         return [Problem(_service(facts), what, f"put right what it says, then {verb('db-verify')}", YELLOW)]
     if facts.proven_age is None:
-        return [Problem(_service(facts), "no restore drill has ever passed: nobody has seen a recovery work", f"{verb('db-verify')} runs one, beside that of the newest set", YELLOW)]
+        return [
+            Problem(
+                _service(facts),
+                "no restore drill has ever passed: nobody has seen a recovery work",
+                f"{verb('db-verify')} runs one, beside that of the newest set",
+                YELLOW,
+            )
+        ]
     if facts.proven_age > overdue:
         what = f"the last restore drill that passed is {duration(facts.proven_age)} old, more than {duration(overdue)}"
         return [Problem(_service(facts), what, f"{verb('db-verify')} runs one; {verb('db-schedule')} lets them run by the clock", YELLOW)]

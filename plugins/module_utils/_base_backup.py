@@ -9,19 +9,19 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import remedy, said
 from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
-from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError, locked
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES, ArchiveError, Cluster
 
 _LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
 _MANIFEST = "backup.manifest"
-# The advisory lock that pgBackRest's backup holds (PG_BACKUP_ADVISORY_LOCK in its src/db/db.c); the session of a killed one may hold it a moment longer.
-_LOCK = 12340078987004321
-LOCK_PATIENCE = 5.0
+# Seconds without a write after which a half backup is nobody's: a running one writes all the time.
+DEAD_AFTER = 3600.0
 # How long the archiver is watched when its last segment failed: it tries three times, a second apart.
 PATIENCE = 20.0
 _ARCHIVER = """
@@ -68,37 +68,37 @@ def refuse_stuck(cluster: Cluster, login: Mapping[str, Any]) -> None:
 
 def take(cluster: Cluster, kind: str, info: Info, login: Mapping[str, Any], heard: Callable[[str], None]) -> None:
     """Take it. The caller holds the archive's lock, and info is what the repository holds."""
-    sweep(cluster, info, login)
+    drop(dead_halves(cluster, info))
     refuse_full(cluster, kind, info)
     refuse_stuck(cluster, login)
+    before = set(halves(cluster, info))
     try:
         Repository(cluster).backup(kind, heard)
-    except RepositoryError:
-        sweep(cluster, info, login)  # it may be what fills the disk
+    except RepositoryError as error:
+        # What it left may be what fills the disk. pgBackRest makes a backup's folder when it has its lock in the server: the only new one is ours.
+        new = [path for path in halves(cluster, info) if path not in before]
+        if len(new) == 1 and not locked(error):
+            drop(new)
         raise
 
 
-def sweep(cluster: Cluster, info: Info, login: Mapping[str, Any]) -> None:
-    """Remove what is left of backups, unless one is going on that somebody else began: it holds pgBackRest's lock in the server."""
-    with contextlib.closing(connect(login)) as connection, connection.cursor() as cursor:
-        deadline = time.monotonic() + LOCK_PATIENCE
-        while time.monotonic() < deadline:
-            cursor.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (_LOCK,))
-            if (cursor.fetchone() or (False,))[0]:
-                drop_halves(cluster, info)
-                return
-            time.sleep(0.5)
-
-
-def drop_halves(cluster: Cluster, info: Info) -> list[str]:
-    """Remove what backups have left that did not come to their end. pgBackRest would do that at the next one, for which there may be no room."""
+def halves(cluster: Cluster, info: Info) -> list[Path]:
+    """Folders of backups that did not come to their end, or have not yet: somebody may take one by hand, and the last it writes is the manifest."""
     folder = cluster.repository / "backup" / cluster.name
     known = {backup.label for backup in info.backups}
-    halves = [
+    return [
         path
         for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
         if _LABEL.fullmatch(path.name) and path.name not in known and not path.is_symlink() and not (path / _MANIFEST).exists()
     ]
-    for path in halves:
+
+
+def dead_halves(cluster: Cluster, info: Info) -> list[Path]:
+    """Those in which nothing was written for long. pgBackRest would remove them at the next backup, for which there may be no room."""
+    now = time.time()
+    return [path for path in halves(cluster, info) if now - max(one.lstat().st_mtime for one in (path, *path.rglob("*"))) > DEAD_AFTER]
+
+
+def drop(folders: Iterable[Path]) -> None:
+    for path in folders:
         shutil.rmtree(path)
-    return [path.name for path in halves]

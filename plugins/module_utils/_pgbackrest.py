@@ -111,7 +111,7 @@ class Repository:
                 self._run(argv, mounts=mounts if beside_server else [], heard=heard)
                 return
             except RepositoryError as error:
-                if _LOCKED not in str(error) or time.monotonic() > deadline:
+                if not locked(error) or time.monotonic() > deadline:
                     raise
             time.sleep(2)
 
@@ -170,6 +170,11 @@ def shares(progress: Progress, label: str) -> Callable[[str], None]:
 def troubles(lines: Sequence[str]) -> list[str]:
     """The lines of `verify` that tell of something wrong."""
     return [line.strip() for line in lines if _TROUBLE.search(line)]
+
+
+def locked(error: RepositoryError) -> bool:
+    """Whether it failed because another pgBackRest works on the server."""
+    return _LOCKED in str(error)
 
 
 def explained(text: str) -> str:

@@ -148,7 +148,6 @@ def apply(cluster: Cluster, state: states.State, params: dict[str, Any]) -> None
     progress = Progress(params["progress_file"])
     repository = Repository(cluster)
     kinds = {change.kind for change in plan(cluster.name, state)}
-    base.sweep(cluster, state.info, params)
     base.refuse_full(cluster, "full", Info())
     if state.foreign:
         states.set_aside(cluster, state.info.system_id, params["companion"])

@@ -44,7 +44,7 @@ def test_the_status_of_a_stack_counts_its_own_sets(store: Store) -> None:
     write_set(store, started=now())
     answer = run_module("stack_info", {"stack": "shop", "services": [], "backups": {"dir": str(store.folder)}})
     assert answer["status"]["backups"]["sets"] == 0
-    assert answer["status"]["backups"]["problems"][0]["what"].startswith("there is no backup")
+    assert answer["status"]["backups"]["problems"][0]["what"].startswith("there is no whole set")
 
 
 def test_a_set_that_was_moved_away_and_linked_can_be_removed(store: Store, tmp_path: Path) -> None:

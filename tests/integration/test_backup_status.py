@@ -69,7 +69,7 @@ def test_no_set_an_old_one_and_a_broken_one(store: Store, tmp_path: Path) -> Non
 
 def test_a_schedule_that_never_took_a_set_is_red_when_it_is_old_enough(store: Store, tmp_path: Path) -> None:
     assert told(store, schedule=schedule(tmp_path / "notes"))[0].startswith("yellow")
-    assert told(store, schedule=schedule(tmp_path / "notes", since=27 * 3600))[0].startswith("red: there is no backup")
+    assert told(store, schedule=schedule(tmp_path / "notes", since=27 * 3600))[0].startswith("red: there is no whole set")
 
 
 @pytest.mark.parametrize(("note", "at"), [("2025-05-31T03:15:00+00:00\n7\nthe disk is full\n", "2025-05-31 03:15 UTC"), ("", ""), ("nonsense", "not known")])

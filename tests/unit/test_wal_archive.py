@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import last_error, remedy
 from ansible_collections.nexanest.database.plugins.module_utils._archive_state import State, make_folder, make_home
-from ansible_collections.nexanest.database.plugins.module_utils._base_backup import drop_halves, refuse_full
+from ansible_collections.nexanest.database.plugins.module_utils._base_backup import DEAD_AFTER, dead_halves, drop, halves, refuse_full
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import BaseBackup, Info
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, bind, position, segment_of, segments
 from ansible_collections.nexanest.database.plugins.modules.base_backup import forget, young
@@ -168,11 +169,11 @@ def test_without_a_backup_no_log_is_forgotten(tmp_path: Path) -> None:
     assert old.is_dir()
 
 
-def test_halves_of_base_backups_are_dropped_and_nothing_else(tmp_path: Path) -> None:
+def test_halves_of_base_backups_are_dropped_when_nobody_writes_them_any_more_and_nothing_else(tmp_path: Path) -> None:
     here = cluster(tmp_path)
     here.folder.mkdir()
     make_home(here)
-    assert drop_halves(here, Info()) == []
+    assert halves(here, Info()) == []
     folder = here.repository / "backup" / here.name
     whole, half, changed, listed = (folder / name for name in ("20250531-020000F", "20250601-020000F", "20250531-020000F_20250601-030000I", "full-1748700000"))
     for path in (whole, half, changed, listed, folder / "backup.history", folder / "20250601"):
@@ -181,7 +182,15 @@ def test_halves_of_base_backups_are_dropped_and_nothing_else(tmp_path: Path) -> 
     (half / "backup.manifest.copy").touch()
     (folder / "latest").symlink_to(half.name)
     (folder / "20250602-020000F").symlink_to(tmp_path)
-    assert drop_halves(here, Info("7713", (backup(),))) == [changed.name, half.name]
+    info = Info("7713", (backup(),))
+    assert halves(here, info) == [changed, half]
+    assert dead_halves(here, info) == [], "somebody may be at it"
+    long_ago = time.time() - DEAD_AFTER - 60
+    for path in (changed, half):
+        os.utime(path, (long_ago, long_ago))
+    assert dead_halves(here, info) == [changed], "a file of the other one is new"
+    os.utime(half / "backup.manifest.copy", (long_ago, long_ago))
+    drop(dead_halves(here, info))
     assert sorted(path.name for path in folder.iterdir()) == ["20250531-020000F", "20250601", "20250602-020000F", "backup.history", listed.name, "latest"]
 
 
