@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 
 _LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
 _MANIFEST = "backup.manifest"
+# In the folder of the archives while a base backup of ours runs: the half ones that were there before.
+NOTE = ".base_backup"
 # Seconds without a write after which a half backup is nobody's: a running one writes all the time.
 DEAD_AFTER = 3600.0
 # How long the archiver is watched when its last segment failed: it tries three times, a second apart.
@@ -68,18 +71,38 @@ def refuse_stuck(cluster: Cluster, login: Mapping[str, Any]) -> None:
 
 def take(cluster: Cluster, kind: str, info: Info, login: Mapping[str, Any], heard: Callable[[str], None]) -> None:
     """Take it. The caller holds the archive's lock, and info is what the repository holds."""
-    drop(dead_halves(cluster, info))
+    drop([*left_by_a_killed_run(cluster, info), *dead_halves(cluster, info)])
     refuse_full(cluster, kind, info)
     refuse_stuck(cluster, login)
-    before = set(halves(cluster, info))
+    before, note = {path.name for path in halves(cluster, info)}, cluster.folder / NOTE
+    note.write_text(json.dumps(sorted(before)), encoding="utf-8")
     try:
         Repository(cluster).backup(kind, heard)
     except RepositoryError as error:
-        # What it left may be what fills the disk. pgBackRest makes a backup's folder when it has its lock in the server: the only new one is ours.
-        new = [path for path in halves(cluster, info) if path not in before]
-        if len(new) == 1 and not locked(error):
-            drop(new)
+        # What it left may be what fills the disk.
+        if not locked(error):
+            drop(ours(cluster, info, before))
         raise
+    finally:
+        note.unlink()
+
+
+def left_by_a_killed_run(cluster: Cluster, info: Info) -> list[Path]:
+    """What a run of ours had begun that could not even note its end."""
+    note = cluster.folder / NOTE
+    if not note.is_file():
+        return []
+    try:
+        before = set(json.loads(note.read_text(encoding="utf-8")))
+    except ValueError:
+        return []  # killed while it wrote that: before anything was begun
+    return ours(cluster, info, before)
+
+
+def ours(cluster: Cluster, info: Info, before: Collection[str]) -> list[Path]:
+    """The half backup that came since. pgBackRest makes a backup's folder when it has its lock in the server: of two new ones nobody knows."""
+    new = [path for path in halves(cluster, info) if path.name not in before]
+    return new if len(new) == 1 else []
 
 
 def halves(cluster: Cluster, info: Info) -> list[Path]:

@@ -163,7 +163,9 @@ def test_two_base_backups_at_once_are_one_after_the_other(server: Archived) -> N
     third = server.module("base_backup", type="incr")
     assert hand.wait(timeout=120) == 0, hand.stdout and hand.stdout.read()
     assert list((backups(server) / theirs / "bundle").iterdir()), "nothing of it was taken for what is left of a dead one"
-    assert not third["failed"], third
+    if third["failed"]:  # theirs became the newest meanwhile
+        refused(third, "is not later than latest backup label")
+        taken(server.module("base_backup", type="incr"))
 
 
 @pytest.mark.long
@@ -207,7 +209,7 @@ def test_a_full_archive_stops_nothing_is_told_and_catches_up_without_help(server
 
 @pytest.mark.long
 def test_a_base_backup_that_fills_the_disk_gives_it_back(server: Archived) -> None:
-    noise = "SELECT n, string_agg(md5(random()::text), '') FROM generate_series(1, 30000) n, generate_series(1, 100) GROUP BY n"
+    noise = "SELECT n, string_agg(md5(random()::text), '') FROM generate_series(1, 50000) n, generate_series(1, 100) GROUP BY n"
     server.query(f"CREATE TABLE noise AS {noise}")
     before = labels(server)
     switch(server)
@@ -282,7 +284,13 @@ def test_a_gap_between_archive_and_companion_is_told_and_closes_by_itself(server
         shutil.rmtree(server.received)
         until(lambda: list(server.received.glob("*.partial")), 30)
         server.wait_streaming()
-        refused(server.pitr(), "the log has a gap")
+        # Where the slot still held what the companion had, it came again, and there is no gap.
+        found = server.pitr()
+        if found["failed"]:
+            refused(found, "the log has a gap")
+        else:
+            assert server.side("SELECT count(*), max(id) FROM notes") == server.query("SELECT count(*), max(id) FROM notes")
+            assert not server.pitr("cleaned")["failed"]
         refused(server.module("base_backup"), "segments do not arrive", "its disk, owner and mode")
     switch(server)
     until_well(server)
