@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".ansible_dev"))
+from ansible_collections.nexanest.database.plugins.module_utils._image_base import APT_SETTINGS
 from ansible_collections.nexanest.database.plugins.module_utils._image_mirror import Mirror, read
 
 SUITE = "bookworm"
@@ -59,7 +60,6 @@ systemctl mask apt-daily.timer apt-daily-upgrade.timer
 systemd-machine-id-setup
 rm -rf /etc/ssh/ssh_host_* /etc/resolv.conf /etc/hostname /var/lib/apt/lists/*
 """
-APT = 'APT::Install-Recommends "false";\nAcquire::Languages "none";\nAcquire::Retries "3";\n'
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def main() -> int:
     if mirror is None:
         sys.stderr.write("apt's sources name no mirror of Debian that speaks HTTP\n")
         return 1
-    recipe = "\n".join([SUITE, PACKAGES, INIT, FINISH, APT, mirror.sources(SUITE), mirror.apt_conf()])
+    recipe = "\n".join([SUITE, PACKAGES, INIT, FINISH, APT_SETTINGS, mirror.sources(SUITE), mirror.apt_conf()])
     image = f"nexanest-database-test/{SUITE}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode != 0:
         with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +82,7 @@ def make(root: Path, mirror: Mirror, image: str) -> None:
     more = [f"{kind}_proxy={proxies[f'acquire::{kind}::proxy']}" for kind in ("http", "https") if f"acquire::{kind}::proxy" in proxies]
     run(["env", *more, "debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), mirror.main])
     write(root / "etc/apt/sources.list.d/debian.sources", mirror.sources(SUITE))
-    write(root / "etc/apt/apt.conf.d/50machine", APT + mirror.apt_conf())
+    write(root / "etc/apt/apt.conf.d/50machine", APT_SETTINGS + mirror.apt_conf())
     write(root / "sbin/machine", INIT, mode=0o755)
     (root / "etc/apt/sources.list").unlink(missing_ok=True)
     run(["chroot", str(root), "/bin/sh", "-c", FINISH])

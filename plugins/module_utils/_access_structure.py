@@ -68,12 +68,11 @@ def _roles(wanted: Wanted, facts: Facts) -> Iterator[Outcome]:
                 yield holds(Attempt(GROUP, database.role(kind), "server", "nobody but its own is a member of the role", HOLDS, SITE), lacking)
     backup = facts.roles.get(wanted.backup or "")
     if backup is not None:
-        lacking = [f"has {power}" for power in backup.powers if power != "BYPASSRLS"]
-        lacking += [f"is a member of {group}" for group in backup.member_of if group != "pg_read_all_data"]
+        lacking = _beyond(backup, {"BYPASSRLS"}, {"pg_read_all_data"})
         yield holds(Attempt(GROUP, backup.name, "server", "the backup role reads everything, and no more", HOLDS, SITE), lacking)
     receiver = facts.roles.get(wanted.replication or "")
     if receiver is not None:
-        lacking = [f"has {power}" for power in receiver.powers if power != "REPLICATION"] + [f"is a member of {group}" for group in receiver.member_of]
+        lacking = _beyond(receiver, {"REPLICATION"}, set())
         yield holds(Attempt(GROUP, receiver.name, "server", "the replication role receives the log, and no more", HOLDS, SITE), lacking)
     lacking = sorted(facts.parameters - {facts.administrator})
     attempt = Attempt(GROUP, "all", "server", "no role may set the administrator's settings", HOLDS, "REVOKE ALL ON PARAMETER … FROM the role")
@@ -84,11 +83,15 @@ def _roles(wanted: Wanted, facts: Facts) -> Iterator[Outcome]:
     yield holds(Attempt(GROUP, "all", "server", "no setting of a role or a database takes a protection away", HOLDS, SETTING), lacking)
 
 
+def _beyond(role: Role, powers: set[str], groups: set[str]) -> list[str]:
+    """What a role has beyond these."""
+    return [*(f"has {power}" for power in role.powers if power not in powers), *(f"is a member of {group}" for group in role.member_of if group not in groups)]
+
+
 def _role(role: Role, database: ServiceDatabase, kind: str) -> Outcome:
     allowed = {"BYPASSRLS"} if kind == DEFINER else set()
     groups = {MIGRATOR: {database.role(OWNER)}, OWNER: {database.role(DEFINER)}}.get(kind, set())
-    lacking = [f"has {power}" for power in role.powers if power not in allowed]
-    lacking += [f"is a member of {group}" for group in role.member_of if group not in groups]
+    lacking = _beyond(role, allowed, groups)
     if kind == DEFINER and role.login:
         lacking.append("can log in")
     return holds(Attempt(GROUP, role.name, "server", "the role has no power and no membership that it should not have", HOLDS, SITE), lacking)

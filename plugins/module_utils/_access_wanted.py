@@ -80,10 +80,6 @@ def wanted(params: Mapping[str, Any]) -> Wanted:
     return found
 
 
-def _database(name: str, service: str | None, keys: Mapping[str, Any]) -> ServiceDatabase:
-    return ServiceDatabase(name, service or name, _key(keys.get(name), name))
-
-
 def _key(data: Any, database: str) -> str | None:
     """One key, or a mapping with the current one."""
     current = data.get("current") if isinstance(data, Mapping) else data

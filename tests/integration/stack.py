@@ -147,8 +147,7 @@ class Stack:
 
     def first_changes(self, which: str) -> set[tuple[str, str, str]]:
         """Kind, name and action of each object that the check ("planned") or the run ("done") of the first deployment named."""
-        tasks = json.loads((self.folder / f"{which}.json").read_text(encoding="utf-8"))
-        return {(row["kind"], row["name"], row["action"]) for task in tasks for row in task["objects"]}
+        return changed_objects(json.loads((self.folder / f"{which}.json").read_text(encoding="utf-8")))
 
     def healthy(self) -> bool:
         """Whether all its containers are there and healthy."""
@@ -166,6 +165,11 @@ class Stack:
         _remove(["network", "rm"], docker("network", "ls", "--quiet", *label).split())
         for folder in (Path("/etc/nexanest-database") / self.name, self.folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def changed_objects(changed: Iterable[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """Kind, name and action of what tasks changed, as Run.changed has them."""
+    return {(row["kind"], row["name"], row["action"]) for task in changed for row in task["objects"]}
 
 
 def stack_named(name: str = "nexatest", ports: Ports | None = None) -> Stack:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from clients import query
 from containers import docker, started
-from stack import Ports, Run, Stack, stack_named
+from stack import Ports, Run, Stack, changed_objects, stack_named
 
 # A stack more to deploy; make test-long.
 pytestmark = pytest.mark.long
@@ -55,7 +55,7 @@ def test_the_plan_from_nothing_is_what_the_run_did() -> None:
 
 
 def _objects(run: Run) -> set[tuple[str, str, str]]:
-    return {(row["kind"], row["name"], row["action"]) for task in run.changed for row in task["objects"] if row["kind"] in INSIDE}
+    return {row for row in changed_objects(run.changed) if row[0] in INSIDE}
 
 
 def test_the_second_product_runs_with_its_own_data(stack: Stack, shop: Stack) -> None:
