@@ -21,6 +21,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._bulk_client imp
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, History, Record, proven
 from ansible_collections.nexanest.database.plugins.module_utils._drill_party import Findings, Needs, Place, lacking
 from ansible_collections.nexanest.database.plugins.module_utils._drill_set import SetSource, choose, source
+from ansible_collections.nexanest.database.plugins.module_utils._memory import available_mb
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
 
@@ -158,14 +159,6 @@ class Drill:
             problems=list(problems),
         )
         self.history.add(report.record)
-
-
-def available_mb() -> int | None:
-    """Memory that a new process can have."""
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) >> 10
-    return None
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import Bulk, BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._connection import ServerUnreachable, connect
 from ansible_collections.nexanest.database.plugins.module_utils._exchange import can_exchange
+from ansible_collections.nexanest.database.plugins.module_utils._memory import available_mb
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import BaseBackup, Info, Repository, mark
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import (
     Reach,
@@ -146,7 +147,6 @@ def noted(folder: Path) -> list[RestorePoint]:
 
 def _refuse_memory(memory_mb: int) -> None:
     """A quarter of a server's limit are its shared buffers; a recovery needs these and little more."""
-    text = Path("/proc/meminfo").read_text(encoding="ascii")
-    available = next(int(line.split()[1]) >> 10 for line in text.splitlines() if line.startswith("MemAvailable:"))
-    if available < memory_mb // 2:
+    available = available_mb()
+    if available is not None and available < memory_mb // 2:
         raise ArchiveError(f"a second server needs {memory_mb // 2} MB of memory, and {available} MB are available: stop something first")
