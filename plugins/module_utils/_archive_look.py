@@ -18,6 +18,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._connection impo
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, History, Record
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import usable
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, cluster_of
 
 # The name of the companion's slot, and of the companion in pg_stat_replication.
@@ -31,7 +32,7 @@ SELECT pg_catalog.current_setting('archive_mode') <> 'off' AS archiving,
        coalesce(r.state = 'streaming' AND r.reply_time > now() - interval '15 seconds', false) AS streaming,
        pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), r.flush_lsn)::bigint AS lag_bytes,
        extract(epoch FROM r.flush_lag)::float AS lag_seconds,
-       s.wal_status AS slot, s.safe_wal_size AS safe_bytes,
+       pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) AS segment, s.wal_status AS slot, s.safe_wal_size AS safe_bytes,
        (SELECT setting::bigint * 1048576 FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_bytes,
        pg_catalog.current_setting('synchronous_standby_names') <> '' AS synchronous,
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_id
@@ -49,6 +50,8 @@ def look(params: Mapping[str, Any]) -> Facts:
         return Facts(params["name"], trouble=str(error))
     asked, trouble = _ask(params)
     info, unread = _info(cluster)
+    segment = asked.pop("segment", "")
+    backups = usable(cluster, info.backups, segment) if segment and info.system_id == asked["system_id"] else info.backups
     disk = shutil.disk_usage(cluster.folder) if cluster.folder.is_dir() else None
     failing = Facts("", **asked).failing
     return Facts(
@@ -56,7 +59,7 @@ def look(params: Mapping[str, Any]) -> Facts:
         trouble=unread,
         silent=trouble,
         now=datetime.now(tz=UTC).timestamp(),
-        backups=tuple((backup.label, backup.type, backup.stop) for backup in info.backups if not backup.damaged),
+        backups=tuple((backup.label, backup.type, backup.stop) for backup in backups if not backup.damaged),
         repository_of=info.system_id,
         aside=tuple(cluster.others),
         recovery=_recovery(cluster),
@@ -74,7 +77,9 @@ def look(params: Mapping[str, Any]) -> Facts:
 
 def newest_age(params: Mapping[str, Any]) -> float | None:
     """Seconds between now and the newest moment that would survive the loss of the server; None where the server does not say."""
-    return Facts(params["name"], **_ask(params)[0]).newest_age
+    asked, _trouble = _ask(params)
+    asked.pop("segment", "")
+    return Facts(params["name"], **asked).newest_age
 
 
 def _ask(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -19,16 +19,17 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 
 _SERVER = """
 SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()), pg_catalog.current_setting('archive_mode'),
-       pg_catalog.current_setting('wal_segment_size') = '16MB'
+       pg_catalog.current_setting('wal_segment_size') = '16MB', pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())
 """
 
 
 @dataclass(frozen=True)
 class State:
-    """system_id: of the cluster that runs; info: what its repository holds."""
+    """system_id: of the cluster that runs; info: what its repository holds; segment: what the cluster writes now."""
 
     system_id: str
     info: Info
+    segment: str
 
     @property
     def foreign(self) -> bool:
@@ -40,7 +41,7 @@ def read(cluster: Cluster, login: dict[str, Any]) -> State:
     """Ask the server and its repository. Raises ArchiveError where the server does not archive."""
     with contextlib.closing(connect(login)) as connection, connection.cursor() as cursor:
         cursor.execute(_SERVER)
-        system_id, mode, usual = cursor.fetchone() or ("", "off", False)
+        system_id, mode, usual, segment = cursor.fetchone() or ("", "off", False, "")
     if mode == "off":
         raise ArchiveError(f"the server {cluster.container} does not archive (archive_mode is off): run the role that makes it with its archive switched on")
     if not usual:
@@ -48,7 +49,7 @@ def read(cluster: Cluster, login: dict[str, Any]) -> State:
     for folder in (cluster.repository, cluster.received):
         if not folder.is_dir():
             raise ArchiveError(f"{folder} is missing: run site.yml, which makes it, and see why it went (a disk that is not mounted?)")
-    return State(system_id, Repository(cluster).info())
+    return State(system_id, Repository(cluster).info(), segment)
 
 
 def set_aside(cluster: Cluster, system_id: str, companion: str) -> None:

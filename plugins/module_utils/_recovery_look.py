@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +121,12 @@ def history(cluster: Cluster, data: Path, followed: str) -> str:
     places = [*([data / "pg_wal"] if cluster.which == CURRENT else []), cluster.received, *sorted(cluster.received.parent.glob("*"))]
     found = [place / name for place in places if name and (place / name).is_file()]
     return found[0].read_text(encoding="utf-8") if found else ""
+
+
+def usable(cluster: Cluster, backups: Sequence[BaseBackup], segment: str) -> tuple[BaseBackup, ...]:
+    """The backups from which a recovery can reach what the live server writes now: not those of a timeline that was left. segment: the one it writes."""
+    number = str(int(segment[:8], 16))
+    return lineage_of(number, history(cluster, cluster.data, number)).of_use(backups)
 
 
 def control(cluster: Cluster, data: Path) -> str:

@@ -65,7 +65,13 @@ def _archive(archive: Mapping[str, Any]) -> str:
     how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
     backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
     since = f"recoverable from {duration(archive['oldest_age'])} ago until {until} ({how})"
-    return f"archive of {archive['name']}: {since}; {backup}{_drilled(archive.get('drill'))}{aside}"
+    return f"archive of {archive['name']}: {since}; {backup}{_drilled(archive.get('drill'))}{_recovered(archive)}{aside}"
+
+
+def _recovered(archive: Mapping[str, Any]) -> str:
+    """That the data in use are those of a recovery: what they replaced takes as much room again."""
+    recovery = archive.get("recovery") or {}
+    return f"; recovered to {recovery['target']}, what that replaced is kept until STATE=cleaned" if recovery.get("phase") == "promoted" else ""
 
 
 def _drilled(drill: Mapping[str, Any] | None) -> str:

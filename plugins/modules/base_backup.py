@@ -74,7 +74,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backup:
-  description: The newest backup; empty in check mode where there is none yet.
+  description: The one that was taken, or that makes another needless; in check mode the newest there is, empty where there is none yet.
   returned: success
   type: dict
   sample: {label: 20250531-020000F, type: full, bytes: 31024472, stored: 3757160, stop: 1748657105}
@@ -111,6 +111,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest impo
 )
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import usable
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, ArchiveError, Cluster, cluster_of
@@ -137,14 +138,14 @@ def young(backups: tuple[BaseBackup, ...], kind: str, limit: str, now: float) ->
     return fitting[-1] if fitting else None
 
 
-def ready(cluster: Cluster, params: dict[str, Any]) -> Info:
-    """What the repository holds, where a backup into it can be taken at all."""
+def ready(cluster: Cluster, params: dict[str, Any]) -> states.State:
+    """Server and repository, where a backup can be taken at all."""
     state = states.read(cluster, params)
     if state.foreign:
         raise ArchiveError(f"the repository is the one of another cluster ({state.info.system_id}): run site.yml, which keeps it aside and begins a new one")
     if not state.info.system_id:
         raise ArchiveError("there is no repository yet: run site.yml, which makes it")
-    return state.info
+    return state
 
 
 def take(cluster: Cluster, params: dict[str, Any], before: Info) -> tuple[Info, list[str]]:
@@ -175,30 +176,31 @@ def forget(cluster: Cluster, info: Info) -> list[str]:
     return removed
 
 
-def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], Info, list[str]]:
+def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], BaseBackup | None, list[str]]:
     cluster = cluster_of(params)
     with Store(Path(params["archive_dir"])).locked(f"base_backup of {cluster.name}", wait=params["lock_wait"]):
         remove_left_behind(cluster)
-        info = ready(cluster, params)
-        if young(info.backups, params["type"], params["unless_newer_than"], time.time()):
-            return [], info, []
+        state = ready(cluster, params)
+        info = state.info
+        enough = young(usable(cluster, info.backups, state.segment), params["type"], params["unless_newer_than"], time.time())
+        if enough:
+            return [], enough, []
         changes = [Change("base backup", cluster.name, None, {"type": params["type"] if info.backups else "full"})]
         if check:
             base.refuse_full(cluster, params["type"], info)
-            return changes, info, []
+            return changes, info.newest, []
         after, removed = take(cluster, params, info)
-    return changes, after, removed
+    return changes, after.newest, removed
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         with ended_by_signals():
-            changes, info, removed = run(module.params, check=module.check_mode)
+            changes, backup, removed = run(module.params, check=module.check_mode)
     except (*ERRORS, STATEMENT_ERROR) as error:
         module.fail_json(msg=f"no base backup of {module.params['name']} was taken: {' '.join(str(error).split())}")
-    newest = dataclasses.asdict(info.newest) if info.newest else {}
-    module.exit_json(changed=bool(changes), diff=diff(changes), backup=newest, removed=removed)
+    module.exit_json(changed=bool(changes), diff=diff(changes), backup=dataclasses.asdict(backup) if backup else {}, removed=removed)
 
 
 if __name__ == "__main__":

@@ -90,11 +90,22 @@ def test_to_one_second_before_a_mistake_and_back(server: Archived) -> None:
     assert server.query("SELECT timeline_id FROM pg_control_checkpoint()") == [(2,)]
     assert server.query("SELECT count(*) FROM pg_file_settings WHERE name LIKE 'recovery%%' OR name = 'restore_command'") == [(0,)]
 
+    count = server.module("wal_archive_info")["archive"]["backups"]
+    taken = server.module("base_backup", type="incr")
+    assert not taken["failed"], taken
+    told = server.module("wal_archive_info")["archive"]
+    assert (told["backups"], told["last_backup"]) == (count + 1, taken["backup"]["label"])
+    assert told["recovery"]["phase"] == "promoted"
+
     undone = server.pitr("undone")
     assert not undone["failed"], undone
     server.wait()
     assert ids(server) == [3, 4]
     server.wait_streaming()
+    told = server.module("wal_archive_info")["archive"]
+    assert (told["backups"], told["last_backup"]) == (count, planned["plan"]["backup"]), "one of the timeline that was left leads nowhere"
+    young = server.module("base_backup", check=True, type="incr", unless_newer_than="1h")
+    assert (young["changed"], young["backup"]["label"]) == (False, planned["plan"]["backup"])
     cleaned = server.pitr("cleaned")
     assert len(cleaned["removed"]) == 1, cleaned
     assert not server.pitr("cleaned")["changed"]
