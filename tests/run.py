@@ -43,6 +43,8 @@ class Check:
     timeout: int = 300
     live: bool = False
     junit: bool = False
+    # A success that says this is none.
+    forbidden: str = ""
 
 
 @dataclass
@@ -87,7 +89,7 @@ def pytest_check(name: str, *argv: str, timeout: int) -> Check:
 def molecule_checks(wanted: list[str]) -> list[Check]:
     """One per scenario."""
     names = wanted or sorted({path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} - set(LONG_SCENARIOS))
-    return [Check(name, tool("molecule", "test", "--scenario-name", name), timeout=3600) for name in names]
+    return [Check(name, tool("molecule", "test", "--scenario-name", name), timeout=3600, forbidden="Missing playbook") for name in names]
 
 
 def checks(part: str, scenarios: list[str]) -> list[Check]:
@@ -134,6 +136,9 @@ class Running:
             self.stop()
             say(f"   {self.check.name}: given up after {self.check.timeout} s")
             code = 124
+        if code == 0 and self.check.forbidden and self.check.forbidden in self.log.read_text(encoding="utf-8", errors="replace"):
+            say(f"   {self.check.name}: it left something out ({self.check.forbidden})")
+            code = 1
         return code, time.monotonic() - self.began
 
     def stop(self) -> None:
