@@ -21,6 +21,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._recovery_journa
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import usable
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, cluster_of
 
+# A note in an archive that was switched off (_archive_pause).
+PAUSED = "off"
 # The name of the companion's slot, and of the companion in pg_stat_replication.
 COMPANION = "companion"
 
@@ -71,6 +73,7 @@ def look(params: Mapping[str, Any]) -> Facts:
         full_stored=max((backup.stored for backup in info.backups if backup.type == "full"), default=None),
         received=cluster.received.is_dir(),
         failure=said(cluster.container) if failing else "",
+        paused=(cluster.home / PAUSED).exists(),
         **asked,
     )
 

@@ -29,7 +29,7 @@ class State:
 
     system_id: str
     info: Info
-    segment: str
+    segment: str = ""
 
     @property
     def foreign(self) -> bool:

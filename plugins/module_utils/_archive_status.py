@@ -28,7 +28,7 @@ class Facts:
     archived_*, failed_*: of the last segment that did or did not arrive in the repository; slot: wal_status of the companion's; safe_bytes: how much may
     still be written before the slot is given up, of keep_bytes; aside: clusters whose archives are kept; recovery: phase and target; drills: the oldest first.
     folder: of the archives, disk_*: of its file system; full_stored: bytes that the largest full backup takes there; received: whether the companion's folder
-    is there; failure: pgBackRest's words about the last segment that did not arrive.
+    is there; failure: pgBackRest's words about the last segment that did not arrive; paused: it was off, and there is no base backup since.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Facts:
     full_stored: int | None = None
     received: bool = True
     failure: str = ""
+    paused: bool = False
 
     @property
     def last_drill(self) -> Record | None:
@@ -149,6 +150,9 @@ def _repository(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[
     if facts.repository_of and facts.system_id and facts.repository_of != facts.system_id:
         what = f"the repository is the one of another cluster ({facts.repository_of}), so nothing that is written now is archived"
         return [Problem(service, what, f"{verb('db-start')} keeps it aside and begins a new one")]
+    if facts.paused:
+        what = "it was switched off meanwhile, and there is no base backup since: nothing that was written after that can be recovered"
+        return [Problem(service, what, f"{verb('db-start')} takes one")]
     if not facts.backups:
         return [Problem(service, "there is no base backup, without which the archived log is worth nothing", f"{verb('db-base-backup')} takes one")]
     age = round(facts.now - facts.backups[-1][2])

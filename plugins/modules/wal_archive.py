@@ -17,6 +17,8 @@ description:
     archived log is worth nothing.
   - A repository that holds another cluster's backups (the volume was lost, or the stack destroyed and made anew) is kept under that cluster's system
     identifier, and an empty one is begun. Nothing of it is removed.
+  - Switched off (O(state=absent)), the companion is stopped, its replication slot is dropped, and what there is stays. Switched on again, the archive lacks
+    what was written meanwhile, and a full backup is taken for what comes.
   - pgBackRest runs in a throw-away container of the server's image, which has no network, reads the data folder and asks the server through a socket.
 extends_documentation_fragment:
   - nexanest.database.wal_archive
@@ -32,8 +34,13 @@ attributes:
     description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
     support: full
 options:
+  state:
+    description: V(absent) ends the continuous backup of a server that archives no more, and removes nothing of it.
+    type: str
+    choices: [present, absent]
+    default: present
   companion:
-    description: Container that receives the write-ahead log. It is stopped before the archive of another cluster is set aside.
+    description: Container that receives the write-ahead log. It is stopped before the archive of another cluster is set aside, and where the archive ends.
     type: str
     default: ""
   lock_wait:
@@ -66,6 +73,18 @@ EXAMPLES = r"""
     connect_timeout: 10
     lock_wait: 60
     progress_file: ""
+
+- name: End it after the server's archive_mode was switched off
+  nexanest.database.wal_archive:
+    name: timescaledb
+    container: nexanest-timescaledb
+    archive_dir: /srv/nexanest/archive/timescaledb
+    config_dir: /etc/nexanest-database/nexanest/timescaledb/archive
+    companion: nexanest-timescaledb-receiver
+    login_port: 5433
+    login_user: timescale
+    login_password: "{{ timescaledb_password }}"
+    state: absent
 
 - name: Show what a server that does not exist yet would get
   nexanest.database.wal_archive:
@@ -105,6 +124,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nexanest.database.plugins.module_utils import _archive_pause as pauses
 from ansible_collections.nexanest.database.plugins.module_utils import _archive_state as states
 from ansible_collections.nexanest.database.plugins.module_utils import _base_backup as base
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
@@ -120,6 +140,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 ARGUMENTS: dict[str, Any] = {
     **CLUSTER_ARGUMENTS,
     **LOGIN_ARGUMENTS,
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "companion": {"type": "str", "default": ""},
     "lock_wait": {"type": "int", "default": 60},
     "assume_empty": {"type": "bool", "default": False},
@@ -130,8 +151,8 @@ STANZA = "stanza"
 BACKUP = "base backup"
 
 
-def plan(name: str, state: states.State | None) -> list[Change]:
-    """What is missing. state: None for a server that is not there yet."""
+def plan(name: str, state: states.State | None, *, paused: bool = False) -> list[Change]:
+    """What is missing. state: None for a server that is not there yet; paused: whether the archive was off meanwhile."""
     changes: list[Change] = []
     if state is not None and state.foreign:
         after = {"kept as": state.info.system_id, "base backups": len(state.info.backups)}
@@ -140,6 +161,8 @@ def plan(name: str, state: states.State | None) -> list[Change]:
         changes.append(Change(STANZA, name, None, {"repository": "of the cluster that runs"}))
     if state is None or state.foreign or not state.info.backups:
         changes.append(Change(BACKUP, f"{name}, the first", None, {"type": "full"}))
+    elif paused:
+        changes.append(Change(BACKUP, f"{name}, the first after the archive was off", None, {"type": "full"}))
     return changes
 
 
@@ -147,7 +170,7 @@ def apply(cluster: Cluster, state: states.State, params: dict[str, Any]) -> None
     """Set aside, make, prove, back up; each step may have been done by a run that was cut off."""
     progress = Progress(params["progress_file"])
     repository = Repository(cluster)
-    kinds = {change.kind for change in plan(cluster.name, state)}
+    kinds = {change.kind for change in plan(cluster.name, state, paused=pauses.note(cluster.home).exists())}
     base.refuse_full(cluster, "full", Info())
     if state.foreign:
         states.set_aside(cluster, state.info.system_id, params["companion"])
@@ -157,8 +180,9 @@ def apply(cluster: Cluster, state: states.State, params: dict[str, Any]) -> None
         progress.begin(cluster.name, "waiting for the first segment of the write-ahead log in the archive")
         repository.check()
         progress.begin(cluster.name, "taking the first full backup")
-        base.take(cluster, "full", Info(), params, shares(progress, cluster.name))
+        base.take(cluster, "full", states.read(cluster, params).info, params, shares(progress, cluster.name))
         progress.end(cluster.name, "the first full backup is there")
+    pauses.resumed(cluster)
     left = plan(cluster.name, states.read(cluster, params))
     if left:
         raise ArchiveError(f"after the work {left[0].title} is still missing: run this again, and see the log of {cluster.container}")
@@ -166,17 +190,38 @@ def apply(cluster: Cluster, state: states.State, params: dict[str, Any]) -> None
 
 def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], states.State | None]:
     if params["assume_empty"]:
-        return plan(params["name"], None), None
+        return ([] if params["state"] == "absent" else plan(params["name"], None)), None
     cluster = cluster_of(params)
+    if params["state"] == "absent":
+        return end(cluster, params, check=check), None
     if check and not _archives(cluster, params):
         return plan(cluster.name, None), None
     with Store(Path(params["archive_dir"])).locked(f"wal_archive of {cluster.name}", wait=params["lock_wait"]):
         remove_left_behind(cluster)
         state = states.read(cluster, params)
-        changes = plan(cluster.name, state)
+        changes = plan(cluster.name, state, paused=pauses.note(cluster.home).exists())
         if changes and not check:
             apply(cluster, state, params)
     return changes, state
+
+
+def end(cluster: Cluster, params: dict[str, Any], *, check: bool) -> list[Change]:
+    """In check mode what switches the server's archiver off was only planned."""
+    found = pauses.read(cluster, params)
+    if found.archiving and not check:
+        raise ArchiveError(f"the server {cluster.container} still archives: switch its archive_mode off first (run the role that makes it)")
+    changes = pauses.plan(cluster.name, found)
+    if changes and not check:
+        with _alone(cluster, params):
+            pauses.pause(cluster, params["companion"], params)
+    return changes
+
+
+def _alone(cluster: Cluster, params: dict[str, Any]) -> contextlib.AbstractContextManager[None]:
+    """The folder's lock, where there is a folder."""
+    if not cluster.folder.is_dir():
+        return contextlib.nullcontext()
+    return Store(cluster.folder).locked(f"wal_archive of {cluster.name}", wait=params["lock_wait"])
 
 
 def _archives(cluster: Cluster, params: dict[str, Any]) -> bool:

@@ -150,6 +150,45 @@ def test_a_recovery_that_was_killed_is_repeated(server: Archived) -> None:
     assert not server.pitr("cleaned")["failed"]
 
 
+def archive_mode(server: Archived, word: str) -> None:
+    conf = server.folder / "timescaledb" / "conf" / "postgresql.conf"
+    lines = [line for line in conf.read_text(encoding="utf-8").splitlines() if not line.startswith("archive_mode")]
+    conf.write_text("\n".join([*lines, f"archive_mode = '{word}'"]) + "\n", encoding="utf-8")
+    docker("restart", server.container)
+    server.wait()
+
+
+def test_switched_off_it_keeps_no_log_and_switched_on_again_it_begins_with_a_full_backup(server: Archived) -> None:
+    off = {"companion": server.companion, "state": "absent"}
+    early = server.module("wal_archive", **off)
+    assert "still archives" in early["msg"]
+    assert server.module("wal_archive", check=True, **off)["changed"], "what switches it off was only planned"
+    archive_mode(server, "off")
+    planned, done = server.module("wal_archive", check=True, **off), server.module("wal_archive", **off)
+    assert not done["failed"], done
+    assert done["objects"] == planned["objects"]
+    assert server.query("SELECT slot_name FROM pg_replication_slots") == []
+    assert docker("inspect", "--format", "{{.State.Running}}", server.companion).strip() == "false"
+    assert not list(server.received.iterdir())
+    assert not server.module("wal_archive", **off)["changed"]
+    fill(server, 30001, 31000)
+    server.query("SELECT pg_switch_wal(), pg_sleep(0.1)")
+    server.query("CHECKPOINT")
+
+    archive_mode(server, "on")
+    docker("start", server.companion)
+    server.wait_streaming()
+    assert "red: it was switched off meanwhile" in complaints(server)
+    assert [one["action"] for one in server.converge()["objects"]] == ["create"]
+    assert not server.converge()["changed"]
+    assert not complaints(server)
+    assert server.module("wal_archive_info")["archive"]["last_backup"].endswith("F")
+    fill(server, 31001, 31010)
+    assert server.pitr()["phase"] == "ready"
+    assert server.side("SELECT count(*) FROM notes WHERE id > 30000") == [(1010,)]
+    assert not server.pitr("cleaned")["failed"]
+
+
 def test_a_drill_recovers_a_moment_elsewhere_and_leaves_nothing(server: Archived) -> None:
     history = server.folder / "sets" / ".drills" / "drills.jsonl"
     planned = server.drill(check=True)

@@ -98,6 +98,7 @@ def test_an_archive_that_is_well_has_no_problem(facts: Facts) -> None:
             "the folder of what the companion received is gone",
             "make db-start STACK=shop makes it; then make db-base-backup STACK=shop",
         ),
+        (but(paused=True), RED, "switched off meanwhile", "make db-start"),
         (but(streaming=False, synchronous=True), RED, "commits wait for it", "ARGS='-e wal_archive_synchronous=false'"),
         (but(slot="lost", safe_bytes=None), RED, "gave the companion's slot up", "starts the companion, which begins a new one"),
         (but(slot="extended"), YELLOW, "4096 MB more and it is given up", "starts the companion"),
