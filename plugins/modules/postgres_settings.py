@@ -47,6 +47,12 @@ options:
     description: Plan as for a server that does not exist yet, without a connection. For check mode; outside check mode it is refused.
     type: bool
     default: false
+  restarts:
+    description:
+      - A server that will have begun anew when this module runs, with the files as they shall be. In check mode only what wins over the files is planned then;
+        outside check mode it is refused.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -73,6 +79,15 @@ EXAMPLES = r"""
     settings:
       work_mem: 4MB
     assume_empty: true
+  check_mode: true
+
+- name: Show what is left to do when the container is made anew
+  nexanest.database.postgres_settings:
+    login_user: nexanest
+    login_password: "{{ postgres_password }}"
+    settings:
+      work_mem: 4MB
+    restarts: true
   check_mode: true
 """
 
@@ -128,6 +143,7 @@ ARGUMENTS: dict[str, Any] = {
     "settings": {"type": "dict", "required": True},
     "complete": {"type": "bool", "default": False},
     "assume_empty": {"type": "bool", "default": False},
+    "restarts": {"type": "bool", "default": False},
 }
 
 
@@ -170,6 +186,11 @@ def plan(params: Mapping[str, Any], state: server.State) -> Plan:
         raise Refused("; ".join(found.problems))
     pending = tuple(setting.name for setting in state.settings.values() if setting.waits_for_restart)
     return Plan(found.differences, state.newer, pending)
+
+
+def after_restart(planned: Plan) -> Plan:
+    """What is left when the server has read its files at its start."""
+    return Plan(tuple(one for one in planned.differences if one.altered), (), ())
 
 
 def apply(params: Mapping[str, Any], planned: Plan) -> Plan:
@@ -221,8 +242,12 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     if module.params["assume_empty"]:
         _finish_assumed(module)
+    if module.params["restarts"] and not module.check_mode:
+        module.fail_json(msg="postgres_settings: restarts is for check mode alone")
     try:
         planned = plan(module.params, read(module.params))
+        if module.params["restarts"]:
+            planned = after_restart(planned)
         if not module.check_mode:
             planned = apply(module.params, planned) if planned.reload else planned
     except (Refused, ServerUnreachable, server.ReloadNotSeen) as error:

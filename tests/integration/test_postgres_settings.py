@@ -83,6 +83,16 @@ def test_check_mode_predicts_before_the_file_is_written(server: Server) -> None:
     assert converge(server, {"work_mem": "16MB", "jit": True, "max_connections": 77})["objects"] == planned["objects"]
 
 
+def test_a_server_that_will_have_begun_anew_has_only_what_wins_over_its_files_left(server: Server) -> None:
+    wanted = {"work_mem": "9MB", "max_connections": 61, "maintenance_work_mem": "66MB"}
+    server.query("ALTER SYSTEM SET maintenance_work_mem = '67MB'")
+    server.query("SELECT pg_reload_conf(), pg_sleep(0.2)")
+    planned = converge(server, wanted, check=True, restarts=True)
+    assert [one["name"] for one in planned.get("objects", [])] == ["maintenance_work_mem"], planned
+    assert planned["restart_required"] == []
+    assert "check mode alone" in converge(server, wanted, restarts=True)["msg"]
+
+
 def test_a_setting_that_needs_a_restart_is_reported_and_the_server_is_not_restarted(server: Server) -> None:
     begun = server.query("SELECT pg_postmaster_start_time()")
     command_line = converge(server, {"shared_buffers": "40MB"})
