@@ -22,8 +22,10 @@ _FINISHED = re.compile(r"finished item (\d+) ")
 _ERRORS = re.compile(r"^pg_restore: (error:|warning: errors ignored on restore)")
 
 
+# Nobody uses the copy before the swap, whose commit waits until the disk has all the log before it.
+_OPTIONS = f"{PGOPTIONS} -c synchronous_commit=off"
 # pg_restore makes a database's event triggers and then connects once more: one on logins must not write into the copy. TimescaleDB has some that it needs.
-_NO_TRIGGERS = {"PGOPTIONS": f"{PGOPTIONS} -c event_triggers=off"}
+_NO_TRIGGERS = {"PGOPTIONS": f"{_OPTIONS} -c event_triggers=off"}
 _EVENT_TRIGGER = re.compile(r"^\d+; \d+ \d+ ((COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
 
 
@@ -117,7 +119,7 @@ class Loader:
 
     def _bulk(self, keys: Path | None, environment: Mapping[str, str] | None = None) -> Bulk:
         beside = self.neighbour if keys else None
-        return Bulk(self.neighbour.image, self.mark, self.folder, beside, keys, read_only=True, environment=dict(environment or {}))
+        return Bulk(self.neighbour.image, self.mark, self.folder, beside, keys, read_only=True, environment={"PGOPTIONS": _OPTIONS, **(environment or {})})
 
     def _listener(self, source: str, label: str, errors: list[str]) -> Callable[[str], None]:
         """Of what has ended, its file's size counts."""
