@@ -5,27 +5,25 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
-from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged, create, make_folder
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import make_folder
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import File, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
 from ansible_collections.nexanest.database.plugins.module_utils._backup_verify import verify
-from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import WORKERS, Bucket, BucketError
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import WORKERS, Bucket
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_copy import Refused
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_object import Content, receive
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import Stored, by_set, stored
 from ansible_collections.nexanest.database.plugins.module_utils._parallel import Stop, each
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress, Tally, megabytes
-from ansible_collections.nexanest.database.plugins.module_utils._stream import BLOCK, Counted, measure
+from ansible_collections.nexanest.database.plugins.module_utils._stream import measure
 
 # What must be left on the disk when the set is there.
 FLOOR = 64 * 2**20
-# A connection that breaks within a file is tried anew.
-ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -55,28 +53,8 @@ class Fetcher:
     def _file(self, partial: Path, identity: str, file: File, tally: Tally, stop: Stop) -> None:
         target = partial / file.path
         make_folder(target.parent)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self._read(f"{identity}/{file.path}", file, target, stop)
-                break
-            except BucketError:
-                if attempt == ATTEMPTS:
-                    raise
-                target.unlink(missing_ok=True)
+        receive(self.bucket, f"{identity}/{file.path}", Content(file.path, file.bytes, file.sha256), target, stop)
         tally.add(file.bytes)
-
-    def _read(self, key: str, file: File, target: Path, stop: Stop) -> None:
-        with self.bucket.opened(key) as (stream, size), create(target) as sink:
-            if size != file.bytes:
-                raise Damaged(f"{file.path} has {size} bytes in the bucket, the manifest says {file.bytes}")
-            counted = Counted(sink)
-            while block := stream.read(BLOCK):
-                stop.check()
-                counted.write(block)
-            sink.flush()
-            os.fsync(sink.fileno())
-        if (counted.bytes, counted.sha256) != (file.bytes, file.sha256):
-            raise Damaged(f"{file.path} is damaged in the bucket: its bytes are not those that the manifest lists")
 
 
 def look(bucket: Bucket, store: Store, identity: str) -> tuple[Manifest, bytes, bool]:

@@ -55,13 +55,17 @@ class BaseBackup:
 
 @dataclass(frozen=True)
 class Info:
-    """What a repository holds. system_id: of the cluster, "" for none; wal_max: the newest archived segment; state: pgBackRest's own words."""
+    """What a repository holds. system_id: of the cluster, "" for none; wal_max: the newest archived segment; state: pgBackRest's own words.
+
+    version: of the pgBackRest that wrote the newest backup.
+    """
 
     system_id: str = ""
     backups: tuple[BaseBackup, ...] = ()
     wal_min: str = ""
     wal_max: str = ""
     state: str = ""
+    version: str = ""
 
     @property
     def newest(self) -> BaseBackup | None:
@@ -212,6 +216,7 @@ def _stanza(document: dict[str, Any]) -> Info:
         wal_min=ranges[0]["min"] if ranges else "",
         wal_max=ranges[0]["max"] if ranges else "",
         state=document["status"]["message"],
+        version=max((str(entry.get("backrest", {}).get("version", "")) for entry in document.get("backup", [])[-1:]), default=""),
     )
 
 

@@ -29,7 +29,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._recovery_target
     log_bytes,
     refuse_late,
 )
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, TOOLS, ArchiveError, Cluster, segments
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, SEGMENT, TOOLS, ArchiveError, Cluster, segments
 
 POINTS = "restore_points.jsonl"
 # Beside the backup itself: the log that is fetched a segment at a time, and what recovery writes.
@@ -104,15 +104,22 @@ def last_heard(cluster: Cluster, info: Info) -> datetime:
 def timeline(cluster: Cluster, data: Path, params: Mapping[str, Any]) -> str:
     """The timeline that the cluster is or was on: after a recovery that was taken back there is a newer one in the archive that nobody is on.
 
-    The live data say it, or else the newest segment that the companion received.
+    The live data say it, or else the newest segment that the companion received, or else the newest one that was archived.
     """
     if params.get("recovery_target_timeline"):
         return str(params["recovery_target_timeline"])
     if cluster.which == CURRENT and (data / "global" / "pg_control").is_file():
         found = [line.partition(":")[2].strip() for line in control(cluster, data).splitlines() if line.startswith(_CONTROL)]
     else:
-        found = [str(int(name[:8], 16)) for name in segments(cluster.received)[-1:]]
+        found = [str(int(name[:8], 16)) for name in (segments(cluster.received) or _archived(cluster))[-1:]]
     return found[0] if found else "latest"
+
+
+def _archived(cluster: Cluster) -> list[str]:
+    """The newest segment that was archived, as its note says; an archive that was fetched has nothing that was received."""
+    note = cluster.home / "archived" / "last"
+    name = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    return [name] if SEGMENT.fullmatch(name) else []
 
 
 def history(cluster: Cluster, data: Path, followed: str) -> str:

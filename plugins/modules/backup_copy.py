@@ -164,13 +164,11 @@ from ansible_collections.nexanest.database.plugins.module_utils._changes import 
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import HAS_BOTO, MISSING, Bucket, BucketError
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_copy import Copier, Refused, changes, told
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_fetch import Fetcher, look
-from ansible_collections.nexanest.database.plugins.module_utils._offsite_options import CONNECTION
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_options import CONNECTION, LARGEST_PART
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 
-# S3's own limit, in MB.
-LARGEST = 5120
 ARGUMENTS: dict[str, Any] = {
     **CONNECTION,
     "backup_dir": {"type": "path", "required": True},
@@ -246,7 +244,10 @@ def run(params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """What the state asks for. Refused before anything is changed."""
     if params["id"] is not None and not manifests.ID.fullmatch(params["id"]):
         raise Refused(f"id is '{params['id']}': a set is called like 20250531_123456")
-    wrong = [*judge(params["retention"]), *([] if 0 < params["part_size"] <= LARGEST else [f"part_size is {params['part_size']}: say 5 to {LARGEST} (MB)"])]
+    wrong = [
+        *judge(params["retention"]),
+        *([] if 0 < params["part_size"] <= LARGEST_PART else [f"part_size is {params['part_size']}: say 5 to {LARGEST_PART} (MB)"]),
+    ]
     if wrong:
         raise Refused("; ".join(wrong))
     if not HAS_BOTO:
