@@ -52,7 +52,7 @@ db-backups: ## the backup sets (VERIFY=1: every byte is read again; ID=… one a
 db-verify: ## prove the newest backup set by restoring it elsewhere (ID=… another one; ARGS="--check --diff" says what that needs)
 	@$(MANAGE) verify $(ID) $(ARGS)
 
-db-offsite: ## copy the backup sets into the bucket that backup_offsite names (FETCH=<id> brings one back)
+db-offsite: ## copy sets and continuous backups into the bucket that backup_offsite names (FETCH=<id> or <server>/<system identifier> brings one back)
 	@$(MANAGE) offsite $(FETCH) $(ARGS)
 
 db-base-backup: ## take a base backup of each server that is archived continuously (TYPE=full, diff, incr)

@@ -22,9 +22,11 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   backup                                take a backup set over the whole stack
   schedule [present|absent]             let this machine take backups by the clock, or no longer
   backups [--verify] [--json] [ID]      list the sets; read every byte of them again
-  backups --offsite [--json]            list the sets in the bucket
+  backups --offsite [--json]            list the sets in the bucket (and, but for --json, the continuous backups)
   verify [ID]                           restore the newest set (or that one) elsewhere, check it, and remove it again
-  offsite [ID]                          copy the sets into the bucket that the inventory names; with an id, bring that one back
+  offsite [ID]                          copy sets and continuous backups into the bucket that the inventory names; with an id, bring that set back
+  offsite archives                      copy the continuous backups alone
+  offsite SERVER/SYSTEM_IDENTIFIER      bring the continuous backup of a server back that was lost
   base-backup [full|diff|incr]          base backup of each server that is archived continuously (incr: what changed since the last one)
   restore-point NAME                    name this moment, to come back to it
   pitr [time|latest|-e …]               recover to a moment beside the live server; then -e state=promoted, undone or cleaned (playbooks/pitr.yml)
@@ -112,10 +114,22 @@ backups() {
     report playbooks/backups.yml -e "{\"backup_verify\": $verify, \"backup_list_json\": $json, \"backup_list_offsite\": $offsite, \"backup_id\": \"$id\"}"
 }
 
-offsite() { # offsite [<id to fetch>] [options]
+offsite() { # offsite [<id or archive to fetch>|archives] [options]
     local id=''
     case "${1:-}" in
     '' | -*) ;;
+    archives)
+        shift
+        play playbooks/wal_archive_offsite.yml "$@"
+        return
+        ;;
+    */*)
+        id=$1
+        shift
+        [[ "$id" =~ ^[a-z]+/[0-9]+$ ]] || die "'$id' is no archive: it looks like timescaledb/7713188848805994522, and make db-backups OFFSITE=1 lists them"
+        play playbooks/wal_archive_offsite.yml -e "{\"wal_archive_offsite_fetch\": \"$id\"}" "$@"
+        return
+        ;;
     *)
         id=$1
         shift

@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils import _archive_note as notes
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import said
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts
+from ansible_collections.nexanest.database.plugins.module_utils._backup_list import moment
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable, connect
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import usable
@@ -74,8 +77,21 @@ def look(params: Mapping[str, Any]) -> Facts:
         received=cluster.received.is_dir(),
         failure=said(cluster.container) if failing else "",
         paused=(cluster.home / PAUSED).exists(),
+        **_offsite(cluster, params),
         **asked,
     )
+
+
+def _offsite(cluster: Cluster, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What the last copy noted; the bucket is not asked."""
+    if not params.get("offsite"):
+        return {}
+    note, where, now = notes.read(cluster.home), Place.of(params["offsite"]).text, datetime.now(tz=UTC)
+    known = {"offsite": where, "offsite_failure": str(params.get("offsite_failure") or "")}
+    at, until = moment(note.at), moment(note.until)
+    if note.where != where or at is None or until is None:
+        return known
+    return {**known, "copied_age": (now - at).total_seconds(), "copied_until": (now - until).total_seconds()}
 
 
 def newest_age(params: Mapping[str, Any]) -> float | None:

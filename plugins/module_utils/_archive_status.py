@@ -18,6 +18,10 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 
 # The slot's log is this full (of what the server keeps for it) when the status warns.
 SLOT_WARNING = 0.75
+# Seconds since the last copy off-site, where nobody says how often there is to be one.
+OFFSITE_AGE = 1800
+# Of the message of a failed run, as much is shown.
+SHOWN = 300
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Facts:
     still be written before the slot is given up, of keep_bytes; aside: clusters whose archives are kept; recovery: phase and target; drills: the oldest first.
     folder: of the archives, disk_*: of its file system; full_stored: bytes that the largest full backup takes there; received: whether the companion's folder
     is there; failure: pgBackRest's words about the last segment that did not arrive; paused: it was off, and there is no base backup since.
+    offsite: the bucket that is to have a copy, "" for none; copied_age: since that was last brought up to date; copied_until: since its newest segment came;
+    offsite_failure: how the last copy by the clock failed.
     """
 
     name: str
@@ -61,6 +67,10 @@ class Facts:
     received: bool = True
     failure: str = ""
     paused: bool = False
+    offsite: str = ""
+    copied_age: float | None = None
+    copied_until: float | None = None
+    offsite_failure: str = ""
 
     @property
     def last_drill(self) -> Record | None:
@@ -88,12 +98,13 @@ class Facts:
         return max((stop for _label, kind, stop in self.backups if kind == "full"), default=None)
 
 
-def problems(facts: Facts, max_age: int, verb: Callable[[str], str], overdue: int | None = None) -> list[Problem]:
+def problems(facts: Facts, max_age: int, verb: Callable[[str], str], overdue: int | None = None, offsite_max_age: int = OFFSITE_AGE) -> list[Problem]:
     """What is wrong. max_age: seconds that the newest base backup may be old; verb: the command for one of make's targets.
 
-    overdue: seconds that the last drill that passed may be old; None where drills are nobody's matter.
+    overdue: seconds that the last drill that passed may be old; None where drills are nobody's matter. offsite_max_age: seconds since the last copy off-site.
     """
     found = [*_recovery(facts, verb), *_disk(facts), *_repository(facts, max_age, verb), *_received(facts, verb), *_drills(facts, overdue, verb)]
+    found += _offsite(facts, offsite_max_age, verb)
     return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
 
 
@@ -117,6 +128,7 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "disk_free": facts.disk_free,
         "disk_total": facts.disk_total,
         "drill": None if facts.last_drill is None else _drilled(facts, facts.last_drill),
+        "offsite": None if not facts.offsite else {"where": facts.offsite, "age": facts.copied_age, "until_age": facts.copied_until},
         "recovery": {"phase": facts.recovery[0], "target": facts.recovery[1]},
         "problems": [{"what": problem.what, "remedy": problem.remedy, "level": problem.level} for problem in found],
     }
@@ -207,6 +219,20 @@ def _drills(facts: Facts, overdue: int | None, verb: Callable[[str], str]) -> li
         what = f"the last restore drill that passed is {duration(facts.proven_age)} old, more than {duration(overdue)}"
         return [Problem(_service(facts), what, f"{verb('db-verify')} runs one; {verb('db-schedule')} lets them run by the clock", YELLOW)]
     return []
+
+
+def _offsite(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Problem]:
+    """What is on this host alone is lost with it."""
+    if not facts.offsite or not facts.backups:
+        return []
+    if facts.copied_age is not None and facts.copied_age <= max_age:
+        return []
+    old = f"what {facts.offsite} is known to have of it is {duration(round(facts.copied_age or 0))} old, more than {duration(max_age)}"
+    what = old if facts.copied_age is not None else f"{facts.offsite} is not known to have anything of it: it would be lost with this host"
+    said = " ".join(facts.offsite_failure.split())
+    why = f"; the last copy by the clock failed: {said if len(said) <= SHOWN else f'…{said[-SHOWN:]}'}" if said else ""
+    remedy = f"{verb('db-offsite')} copies it, or says why it cannot; {verb('db-schedule')} lets that be done by the clock"
+    return [Problem(_service(facts), f"{what}{why}", remedy, YELLOW)]
 
 
 def _archiver(facts: Facts) -> list[Problem]:

@@ -65,7 +65,14 @@ def _archive(archive: Mapping[str, Any]) -> str:
     how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
     backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
     since = f"recoverable from {duration(archive['oldest_age'])} ago until {until} ({how})"
-    return f"archive of {archive['name']}: {since}; {backup}{_drilled(archive.get('drill'))}{_recovered(archive)}{aside}"
+    return f"archive of {archive['name']}: {since}; {backup}{_drilled(archive.get('drill'))}{_offsite(archive.get('offsite'))}{_recovered(archive)}{aside}"
+
+
+def _offsite(offsite: Mapping[str, Any] | None) -> str:
+    """What of a continuous backup survives the host."""
+    if offsite is None:
+        return ""
+    return "; nothing of it off-site" if offsite["until_age"] is None else f"; off-site until {duration(round(offsite['until_age']))} ago"
 
 
 def _recovered(archive: Mapping[str, Any]) -> str:

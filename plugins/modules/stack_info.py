@@ -125,6 +125,27 @@ options:
         description: How old the newest base backup may be (s, m, h, d).
         type: str
         default: 8d
+      offsite:
+        description:
+          - The bucket that M(nexanest.database.wal_archive_copy) copies the archive to. It is not asked; the last copy noted beside the archive what it has.
+        type: dict
+        suboptions:
+          endpoint_url:
+            description: Address of the service.
+            type: str
+            default: ""
+          bucket:
+            description: Name of the bucket.
+            type: str
+            required: true
+          prefix:
+            description: What the keys begin with.
+            type: str
+            default: ""
+      offsite_max_age:
+        description: How long ago the last copy may be (s, m, h, d).
+        type: str
+        default: 30m
 requirements:
   - psycopg2 and redis on the managed host; without them, less is reported
 attributes:
@@ -176,6 +197,8 @@ EXAMPLES = r"""
         archive_dir: /srv/nexanest/archive/postgres
         config_dir: /etc/nexanest-database/nexanest/postgres/archive
         max_age: 8d
+        offsite: {endpoint_url: "https://s3.example.org", bucket: nexanest-backups, prefix: production}
+        offsite_max_age: 30m
 """
 
 RETURN = r"""
@@ -231,6 +254,7 @@ status:
         disk_free: 84000000000
         disk_total: 250000000000
         drill: {result: passed, rto: 21.4, rpo: 1, passed_age: 86400}
+        offsite: {where: s3://nexanest-backups/production at https://s3.example.org, age: 140.2, until_age: 190.5}
         recovery: {phase: "", target: ""}
         problems: []
     host:
@@ -272,20 +296,23 @@ SERVICE: dict[str, dict[str, Any]] = {
 }
 
 
+OFFSITE: dict[str, Any] = {
+    "type": "dict",
+    "options": {
+        "endpoint_url": {"type": "str", "default": ""},
+        "bucket": {"type": "str", "required": True},
+        "prefix": {"type": "str", "default": ""},
+    },
+}
+
+
 BACKUPS: dict[str, dict[str, Any]] = {
     "dir": {"type": "path", "required": True},
     "max_age": {"type": "str", "default": "26h"},
     "state_dir": {"type": "path"},
     "schedule": {"type": "dict"},
     "drill_overdue_after": {"type": "str"},
-    "offsite": {
-        "type": "dict",
-        "options": {
-            "endpoint_url": {"type": "str", "default": ""},
-            "bucket": {"type": "str", "required": True},
-            "prefix": {"type": "str", "default": ""},
-        },
-    },
+    "offsite": OFFSITE,
 }
 
 
@@ -294,6 +321,8 @@ ARCHIVES: dict[str, dict[str, Any]] = {
     "archive_dir": {"type": "path", "required": True},
     "config_dir": {"type": "path", "required": True},
     "max_age": {"type": "str", "default": "8d"},
+    "offsite": OFFSITE,
+    "offsite_max_age": {"type": "str", "default": "30m"},
 }
 
 
@@ -316,10 +345,12 @@ def archive(options: dict[str, Any], params: dict[str, Any], judge: Judge) -> di
     login = {"login_host": service["host"], "login_port": service["port"], "login_user": service["login_user"], "login_password": service["login_password"]}
     names = {"name": service["service"], "container": service["container"], "login_db": "postgres", "connect_timeout": 5, "stack": params["stack"]}
     kept = params["backups"] or {}
-    facts = look_at_archive({**options, **login, **names, "history_dir": kept.get("dir")})
-    max_age = int(age_limit(options["max_age"]).total_seconds())
+    clock = (kept.get("schedule") or {}).get("archive") or {}
+    failure = (clock.get("failure") or {}).get("message", "")
+    facts = look_at_archive({**options, **login, **names, "history_dir": kept.get("dir"), "offsite_failure": failure})
+    max_age, offsite_max_age = (int(age_limit(options[name]).total_seconds()) for name in ("max_age", "offsite_max_age"))
     overdue = _seconds(kept, "drill_overdue_after") if kept.get("drill_overdue_after") else None
-    return archive_status.described(facts, archive_status.problems(facts, max_age, judge.verb, overdue))
+    return archive_status.described(facts, archive_status.problems(facts, max_age, judge.verb, overdue, offsite_max_age))
 
 
 def backups(options: dict[str, Any], stack: str, judge: Judge) -> dict[str, Any]:

@@ -79,6 +79,7 @@ archive:
     disk_free: 84000000000
     disk_total: 250000000000
     drill: null
+    offsite: null
     recovery: {phase: "", target: ""}
     problems: []
 """

@@ -144,7 +144,7 @@ def test_it_is_installed_once_and_removal_leaves_nothing(checkout: Checkout) -> 
     checkout.role(backup_schedule_state="absent").checked()
     assert crontab().strip() == before.strip()
     assert not checkout.dir.exists()
-    assert checkout.info() == {**NOTHING, "drill": NOTHING}
+    assert checkout.info() == {**NOTHING, "drill": NOTHING, "archive": NOTHING}
 
 
 @pytest.mark.long
@@ -369,3 +369,40 @@ def wait(ready: Any, seconds: float = 20) -> None:
     while not ready():
         assert time.monotonic() < deadline, f"nothing happened within {seconds} s"
         time.sleep(0.05)
+
+
+def test_copies_off_site_have_notes_and_a_lock_of_their_own_and_tell_the_first_failure_alone(installed: Checkout) -> None:
+    line, told = f"{installed.folder}/scripts/scheduled-backup {installed.dir} archive", installed.folder / "told"
+    settle(installed, on_failure=f'echo "$BACKUP_WORK of $BACKUP_STACK" >> {told}')
+    installed.backup('[ "$2" = archives ] || exit 98\necho it cannot be reached\nexit 2', "offsite")
+    first, second = installed.run(line), installed.run(line)
+    assert (first.returncode, second.returncode, told.read_text()) == (2, 2, f"copy of the continuous backup of {STACK}\n")
+    assert ("it cannot be reached" in first.stderr, second.stderr) == (True, "")
+    found = installed.info()
+    assert (found["failure"], found["drill"]["failure"], found["archive"]["failure"]["message"]) == (None, None, "it cannot be reached")
+    installed.backup('[ "$2" = archives ]', "offsite")
+    with (installed.dir / "archive-lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        left_out = installed.run(line)
+    assert (left_out.returncode, left_out.stdout + left_out.stderr) == (0, "")
+    assert "the run before still works" in installed.read("backup.archive.log")
+    assert installed.info()["archive"]["failure"] is not None
+    assert installed.run(line).returncode == 0
+    assert installed.info()["archive"]["failure"] is None
+
+
+@pytest.mark.long
+def test_copies_off_site_run_every_few_minutes_where_there_is_a_bucket(checkout: Checkout) -> None:
+    variables: dict[str, Any] = {"backup_offsite": {"bucket": "b"}, "timescaledb_archive": True}
+    planned, done = checkout.role(check=True, **variables).checked(), checkout.role(**variables).checked()
+    assert done.changed_tasks == planned.changed_tasks
+    minutes = ",".join(map(str, range(0, 60, 5)))
+    assert f"{minutes} * * * * {checkout.folder}/scripts/scheduled-backup {checkout.dir} archive" in crontab().splitlines()
+    assert checkout.info()["archive"]["since"] is not None
+    assert checkout.role(**variables).checked().changed_tasks == []
+    assert "a divisor of 60" in checkout.role(backup_schedule_archive_every=7, **variables).stdout
+    for without in ({"backup_schedule_archive_every": 0, **variables}, {"timescaledb_archive": True}):
+        checkout.role(**variables).checked()
+        checkout.role(**without).checked()
+        assert not [line for line in crontab().splitlines() if str(checkout.folder) in line and line.endswith(" archive")]
+        assert checkout.info()["archive"]["since"] is None

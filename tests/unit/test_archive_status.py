@@ -204,3 +204,27 @@ def test_a_drill_that_passed_lately_is_part_of_the_line() -> None:
     text = report(status([], [], None, [described(facts, [])]))
     assert "recovered in a drill 2d" in text
     assert "in 21s, with all but the last 1s" in text
+
+
+COPIED = but(offsite="s3://b at AWS", copied_age=100.0, copied_until=160.0)
+
+
+def test_a_copy_off_site_that_is_young_enough_is_shown() -> None:
+    assert found(COPIED) == []
+    assert "; off-site until 2m 40s ago" in report(status([], [], None, [described(COPIED, [])]))
+
+
+@pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        (but(offsite="s3://b at AWS"), "s3://b at AWS is not known to have anything of it: it would be lost with this host"),
+        (dataclasses.replace(COPIED, copied_age=2000.0), "what s3://b at AWS is known to have of it is 33m 20s old, more than 30m 0s"),
+        (
+            dataclasses.replace(COPIED, copied_age=2000.0, offsite_failure="the key\nis refused"),
+            "what s3://b at AWS is known to have of it is 33m 20s old, more than 30m 0s; the last copy by the clock failed: the key is refused",
+        ),
+    ],
+)
+def test_a_copy_off_site_that_is_too_old_or_missing_is_yellow(facts: Facts, what: str) -> None:
+    remedy = "make db-offsite STACK=shop copies it, or says why it cannot; make db-schedule STACK=shop lets that be done by the clock"
+    assert found(facts) == [(YELLOW, what, remedy)]
