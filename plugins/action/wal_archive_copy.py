@@ -11,11 +11,13 @@ from ansible_collections.nexanest.database.plugins.plugin_utils.background impor
 
 
 class ActionModule(BackgroundAction):
-    """Looks what would be sent or fetched, then does it."""
+    """The look is as long as most copies are, and one that finds nothing new has to note that."""
+
+    looks_first = False
 
     def announcement(self, plan: dict[str, Any]) -> str:
         """What is said before the work begins."""
-        size, name = f"{plan['sent']['bytes'] / 1e6:.0f} MB", self._task.args["name"]
+        name = self._task.args["name"]
         if self._task.args.get("state") == "fetched":
-            return f"fetching the archive of {name} {self._task.args.get('cluster')}, {size}, from {plan['where']}"
-        return f"bringing the copy of the archive of {name} in {plan['where']} up to date, {size} to send"
+            return f"fetching the archive of {name} {self._task.args.get('cluster')}"
+        return f"bringing the off-site copy of the archive of {name} up to date"

@@ -134,7 +134,9 @@ def until(true: Callable[[], Any], what: str) -> None:
 
 def write(server: Archived, count: int) -> int:
     """More rows, in the archive when this returns. How many there are."""
-    server.query("INSERT INTO notes (id) SELECT coalesce(max(id), 0) + n FROM notes, generate_series(1, %s) AS n GROUP BY n", count)
+    before = rows(server)
+    server.query("INSERT INTO notes (id) SELECT (SELECT coalesce(max(id), 0) FROM notes) + n FROM generate_series(1, %s) AS n", count)
+    assert rows(server) == before + count
     name = server.query("SELECT pg_walfile_name(pg_switch_wal())")[0][0]
     last = server.archive / "current" / "archived" / "last"
     until(lambda: last.is_file() and last.read_text().strip() >= name, f"{name} in the archive")
@@ -358,7 +360,8 @@ def test_a_fetch_is_refused_where_it_cannot_end_well(offsite: Offsite) -> None:
 
 @pytest.mark.long
 def test_the_status_says_what_is_off_site_and_complains_where_nothing_is(offsite: Offsite) -> None:
-    arguments = {**offsite.server.arguments, "offsite": {"endpoint_url": offsite.s3.endpoint, "bucket": offsite.bucket, "prefix": "deep/down"}}
+    login = {"login_db": "postgres", "connect_timeout": 5}
+    arguments = {**offsite.server.arguments, **login, "offsite": {"endpoint_url": offsite.s3.endpoint, "bucket": offsite.bucket, "prefix": "deep/down"}}
     (offsite.server.archive / "current" / "copied.json").unlink(missing_ok=True)
     facts = look(arguments)
     told = [problem.what for problem in problems(facts, 8 * 86400, lambda verb: f"make {verb}")]
