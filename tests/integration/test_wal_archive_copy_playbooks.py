@@ -40,7 +40,7 @@ class Product:
             "stack_name": self.server.name,
             "stack_services": [],
             "stack_secrets_dir": str(self.folder / "secrets"),
-            "stack_config_dir": str(self.server.folder),
+            "stack_config_dir": str(self.folder / self.server.name),
             "stack_archive_dir": str(self.archives),
             "timescaledb_archive": True,
             "timescaledb_port": self.server.port,
@@ -67,9 +67,12 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         (folder / "secrets").mkdir(mode=0o700)
         for name, value in (("access_key", s3.access_key), ("secret_key", s3.secret_key)):
             (folder / "secrets" / f"offsite_{name}").write_text(value)
+            (folder / "secrets" / f"offsite_{name}").chmod(0o600)
         found = Product(folder, server, s3)
         found.archives.mkdir(mode=0o700)
+        (folder / server.name).mkdir()
         (found.archives / "timescaledb").symlink_to(server.archive)
+        (folder / server.name / "timescaledb").symlink_to(server.folder / "timescaledb")
         yield found
 
 
