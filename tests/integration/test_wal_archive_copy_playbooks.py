@@ -80,12 +80,17 @@ def system_id(product: Product) -> str:
     return str(product.server.query("SELECT system_identifier::text FROM pg_control_system()")[0][0])
 
 
+def said(run: Run) -> str:
+    """Without the ends of lines, which come where a message is too long for one."""
+    return " ".join(run.stdout.split())
+
+
 @pytest.mark.long
 def test_a_base_backup_is_copied_listed_and_seen_in_the_status_and_a_second_run_changes_nothing(product: Product) -> None:
     done = product.play("base_backup").checked()
-    assert f"s3://backups/{product.server.name} at {product.s3.endpoint} has the archive of timescaledb ({system_id(product)}) until " in done.stdout
+    assert f"s3://backups/{product.server.name} at {product.s3.endpoint} has the archive of timescaledb ({system_id(product)}) until " in said(done)
     again = product.play("wal_archive_offsite").checked()
-    assert "0 files and 0.0 MB were sent" in again.stdout
+    assert "0 files and 0.0 MB were sent" in said(again)
     assert again.changed_tasks == []
     listed = product.play("backups", backup_list_offsite=True).checked().stdout
     assert [name in listed for name in ("there is no backup set in", f"timescaledb/{system_id(product)}", "BASE BACKUPS")] == [True] * 3
@@ -94,18 +99,18 @@ def test_a_base_backup_is_copied_listed_and_seen_in_the_status_and_a_second_run_
 @pytest.mark.long
 def test_a_backup_copies_both_and_tries_the_second_where_the_first_fails(product: Product) -> None:
     planned, done = product.play("backup", check=True).checked(), product.play("backup").checked()
-    assert [("Copy the archives" in run.stdout, "Copy the sets" in run.stdout) for run in (planned, done)] == [(True, True)] * 2
-    assert "has the archive of timescaledb" in done.stdout
+    assert [("Copy the archives" in said(run), "Copy the sets" in said(run)) for run in (planned, done)] == [(True, True)] * 2
+    assert "has the archive of timescaledb" in said(done)
     both = product.play("backup_offsite").checked()
-    assert ("has what it should have" in both.stdout, "has the archive of timescaledb" in both.stdout) == (True, True)
+    assert ("has what it should have" in said(both), "has the archive of timescaledb" in said(both)) == (True, True)
     # The sets' part fails: the folder of the sets has a damaged one. The archive is copied all the same.
     (one,) = [path for path in (product.folder / f"backups.{product.server.name}").iterdir() if path.name.startswith("20")]
     manifest = one / "manifest.json"
     manifest.write_text(manifest.read_text(encoding="utf-8") + " ", encoding="utf-8")
     failed = product.play("backup_offsite")
     assert failed.rc != 0
-    assert "does another machine copy to the same prefix?" in failed.stdout
-    assert "has the archive of timescaledb" in failed.stdout
+    assert "does another machine copy to the same prefix?" in said(failed)
+    assert "has the archive of timescaledb" in said(failed)
 
 
 @pytest.mark.long
@@ -121,7 +126,7 @@ def test_one_that_is_fetched_says_how_to_go_on(product: Product) -> None:
     finally:
         shutil.rmtree(product.server.archive / "current")
         (product.server.archive / "elsewhere").rename(product.server.archive / "current")
-    assert f"-e server=timescaledb -e cluster={lost}" in done.stdout
+    assert f"-e server=timescaledb -e cluster={lost}" in said(done)
     assert (product.server.archive / lost / "repository").is_dir()
 
 
