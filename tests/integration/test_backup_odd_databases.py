@@ -55,6 +55,7 @@ def made(filled: Shop, name: str, statements: str = "") -> None:
         filled.server.query(statements, database=name)
 
 
+@pytest.mark.long
 def test_a_trigger_on_logins_writes_into_no_copy(filled: Shop, restorer: Restorer) -> None:
     made(filled, "logged", LOGINS)
     name = taken(filled)

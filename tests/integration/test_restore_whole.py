@@ -132,6 +132,7 @@ def cut_off(stack: Stack) -> None:
         RedisSide.swap, _restore_run.Restore._discard = swap, discard  # type: ignore[method-assign]
 
 
+@pytest.mark.long
 def test_what_a_cleanup_has_removed_cannot_be_undone(stack: Stack) -> None:
     result = stack.restorer.restored(stack.set, databases=["redis/main"], disconnect=True)
     note = stack.restorer.state / "restores" / f"{result['restore']}.json"
@@ -145,6 +146,7 @@ def test_what_a_cleanup_has_removed_cannot_be_undone(stack: Stack) -> None:
     stack.set_words("old")
 
 
+@pytest.mark.long
 def test_roles_that_a_kept_copy_needs_do_not_make_a_swap_half_done(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     stack.postgres.query("CREATE ROLE keeper")
     stack.postgres.query("ALTER TABLE t OWNER TO keeper", database="one")

@@ -62,6 +62,7 @@ def test_check_mode_says_what_a_backup_would_do_and_makes_none(stack: Stack, tak
     assert sets(stack)[-1] == taken
 
 
+@pytest.mark.long
 def test_a_set_that_is_young_enough_is_no_change(stack: Stack, taken: str) -> None:
     assert backup(stack, "-e", "backup_unless_newer_than=1h").changed_tasks == []
     assert backup(stack, "-e", f"backup_id={taken}").changed_tasks == []
