@@ -5,23 +5,19 @@ Alone: python tests/benchmarks/continuous_backup.py [ROUNDS] [LOSSES]   (3 round
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import statistics
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / folder) for folder in ("tests/integration", ".ansible_dev")]
 
-import psycopg2  # noqa: E402
-from archives import ADMIN, UID, Archived, archived_server  # noqa: E402  beside the tests
+from archives import ADMIN, Archived, archived_server  # noqa: E402  beside the tests
 from containers import docker  # noqa: E402
+from losses import loss  # noqa: E402
 
 CLIENTS = (1, 8, 32)
 SECONDS = 10
@@ -123,76 +119,14 @@ def stored(server: Archived) -> list[tuple[str, int]]:
     return [(entry["label"], entry["info"]["repository"]["delta"]) for entry in json.loads(text)[0]["backup"]]
 
 
-@dataclass
-class Writer:
-    """Rows that were acknowledged, with the time of each."""
-
-    server: Archived
-    acknowledged: list[float] = field(default_factory=list)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        with contextlib.suppress(psycopg2.Error), contextlib.closing(self.server.connect()) as connection, connection.cursor() as cursor:
-            while not self.ended.is_set():
-                cursor.execute("INSERT INTO acknowledged (id) VALUES (%s)", (len(self.acknowledged) + 1,))
-                self.acknowledged.append(time.monotonic())
-
-
-def loss(way: str) -> tuple[int, int, float]:
-    """Rows acknowledged, rows lost, seconds between the last row that came back and the last that was acknowledged."""
-    with archived_server("loss", archive_timeout="60s") as server:
-        server.query("CREATE TABLE acknowledged (id int PRIMARY KEY)")
-        if way == "archive_command alone":
-            docker("stop", server.companion)
-            server.query("SELECT pg_drop_replication_slot('companion')")
-            for path in (server.archive / "current" / "received" / "current").iterdir():
-                path.unlink()
-        if way == "synchronous":
-            (server.folder / "timescaledb" / "conf" / "synchronous.conf").write_text("synchronous_standby_names = 'companion'\n", encoding="utf-8")
-            server.query("SELECT pg_reload_conf()")
-        writer = Writer(server)
-        thread = threading.Thread(target=writer.run)
-        thread.start()
-        time.sleep(random.uniform(4, 12))  # noqa: S311  no secret
-        init = docker("inspect", "--format", "{{.State.Pid}}", server.container).strip()
-        children = Path(f"/proc/{init}/task/{init}/children").read_text(encoding="ascii").split()
-        docker("update", "--restart", "no", server.container)
-        subprocess.run(["kill", "-9", *children], check=True)
-        writer.ended.set()
-        thread.join()
-        lost = (server.data / "global").is_dir()
-        assert lost
-        identifier = next(line.split()[-1] for line in control(server).splitlines() if line.startswith("Database system identifier"))
-        server.lose()
-        # A session of the harness would wait for a companion that does not know the new cluster yet; the collection's own sessions wait for nobody.
-        (server.folder / "timescaledb" / "conf" / "synchronous.conf").write_text("", encoding="utf-8")
-        server.start()
-        server.query(f"CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{server.password}'")
-        assert server.converge()["set_aside"] == identifier
-        side = server.pitr(cluster=identifier)
-        assert side["phase"] == "ready", side
-        there = {row[0] for row in server.side("SELECT id FROM acknowledged")} if server.side("SELECT to_regclass('acknowledged')")[0][0] else set()
-        acknowledged = writer.acknowledged
-        missing = [number for number in range(1, len(acknowledged) + 1) if number not in there]
-        since = acknowledged[-1] - acknowledged[missing[0] - 1] if missing else 0.0
-        return len(acknowledged), len(missing), since
-
-
-def control(server: Archived) -> str:
-    image = docker("inspect", "--format", "{{.Image}}", server.container).strip()
-    mount = f"type=bind,source={server.data},target=/data,readonly"
-    return docker("run", "--rm", "--network", "none", "--user", str(UID), "--mount", mount, "--entrypoint", "pg_controldata", image, "/data")
-
-
 def losses(rounds: int) -> list[str]:
     """Rows that were acknowledged and did not come back."""
     lines = []
     for way in ("archive_command alone", "asynchronous", "synchronous"):
         found = [loss(way) for _round in range(rounds)]
-        rows, lost = sum(one[0] for one in found), sum(one[1] for one in found)
-        worst = max(one[2] for one in found)
+        rows, lost = sum(one.rows for one in found), sum(one.lost for one in found)
+        worst = max((one.seconds for one in found), default=0.0)
         lines.append(f"{way}: {lost} of {rows} acknowledged rows lost in {rounds} rounds, at most the last {worst:.2f} s")
-
     return lines
 
 
