@@ -11,12 +11,13 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jinja2
 import psycopg2
@@ -48,18 +49,31 @@ class Disk:
 
     @contextlib.contextmanager
     def filled(self, *, but: int = 0) -> Iterator[None]:
-        """Nobody has more room on it than that."""
-        filler = self.folder / ".filler"
-        try:
-            with filler.open("wb", buffering=0) as file:
-                os.posix_fallocate(file.fileno(), 0, max(1, self.free - but - (1 << 20)))
+        """Nobody has more room on it than that, also not what somebody else gives up meanwhile."""
+        filler, ended = self.folder / ".filler", threading.Event()
+        with filler.open("wb", buffering=0) as file:
+            self._fill(file, but)
+            again = threading.Thread(target=lambda: self._keep_filled(file, but, ended))
+            again.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                again.join()
+                filler.unlink()
+
+    def _keep_filled(self, file: IO[bytes], but: int, ended: threading.Event) -> None:
+        while not ended.wait(0.1):
+            self._fill(file, but)
+
+    def _fill(self, file: IO[bytes], but: int) -> None:
+        size = file.seek(0, os.SEEK_END)
+        with contextlib.suppress(OSError):
+            if self.free > but + (2 << 20):
+                os.posix_fallocate(file.fileno(), size, self.free - but - (1 << 20))
                 file.seek(0, os.SEEK_END)
-                with contextlib.suppress(OSError):
-                    while self.free > but:
-                        file.write(b"x" * 4096)
-            yield
-        finally:
-            filler.unlink()
+            while self.free > but:
+                file.write(b"x" * 4096)
 
 
 @contextlib.contextmanager

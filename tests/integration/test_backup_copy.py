@@ -277,7 +277,8 @@ def test_a_changed_byte_in_the_bucket_is_found_when_it_is_fetched_and_nothing_is
     one = write_set(offsite.store)
     offsite.done()
     key = f"deep/down/{one.id}/redis/redis.rdb"
-    offsite.put(key, b"x" + offsite.body(key)[1:])
+    body = offsite.body(key)
+    offsite.put(key, bytes([body[0] ^ 1]) + body[1:])
     answer = offsite.run(state="fetched", id=one.id, backup_dir=str(tmp_path / "bare"))
     assert "redis/redis.rdb is damaged in the bucket" in answer["msg"]
     assert [path.name for path in (tmp_path / "bare").iterdir()] == [".lock"]

@@ -171,7 +171,7 @@ def test_switched_off_it_keeps_no_log_and_switched_on_again_it_begins_with_a_ful
     assert docker("inspect", "--format", "{{.State.Running}}", server.companion).strip() == "false"
     assert not list(server.received.iterdir())
     assert not server.module("wal_archive", **off)["changed"]
-    fill(server, 30001, 31000)
+    fill(server, 80001, 81000)
     server.query("SELECT pg_switch_wal(), pg_sleep(0.1)")
     server.query("CHECKPOINT")
 
@@ -183,9 +183,9 @@ def test_switched_off_it_keeps_no_log_and_switched_on_again_it_begins_with_a_ful
     assert not server.converge()["changed"]
     assert not complaints(server)
     assert server.module("wal_archive_info")["archive"]["last_backup"].endswith("F")
-    fill(server, 31001, 31010)
+    fill(server, 81001, 81010)
     assert server.pitr()["phase"] == "ready"
-    assert server.side("SELECT count(*) FROM notes WHERE id > 30000") == [(1010,)]
+    assert server.side("SELECT count(*) FROM notes WHERE id > 80000") == [(1010,)]
     assert not server.pitr("cleaned")["failed"]
 
 
