@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 import shutil
@@ -68,6 +69,7 @@ class ArchiveDrill:
         touch: the server writes down the present one, since a recovery stops before a later commit alone.
         """
         reach = looks.reach(self.cluster, Repository(self.cluster).info(), self.params, touch=touch)
+        reach = dataclasses.replace(reach, backups=looks.unbroken(self.cluster, reach.backups))
         if not reach.alive:
             raise ArchiveError("the server does not answer: a drill is for quiet days, docs/continuous_backup.md says how to recover")
         if not reach.backups:

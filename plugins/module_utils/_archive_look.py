@@ -21,7 +21,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._drill_history i
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
-from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import usable
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import unbroken, usable
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, cluster_of
 
 # A note in an archive that was switched off (_archive_pause).
@@ -57,6 +57,7 @@ def look(params: Mapping[str, Any]) -> Facts:
     info, unread = _info(cluster)
     segment = asked.pop("segment", "")
     backups = usable(cluster, info.backups, segment) if segment and info.system_id == asked["system_id"] else info.backups
+    backups = unbroken(cluster, backups)
     disk = shutil.disk_usage(cluster.folder) if cluster.folder.is_dir() else None
     failing = Facts("", **asked).failing
     return Facts(

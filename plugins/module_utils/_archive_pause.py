@@ -9,6 +9,7 @@ Switched on again it lacks what was written meanwhile. A note in the archive say
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._archive_state i
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change
 from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
 from ansible_collections.nexanest.database.plugins.module_utils._docker import Docker, DockerError
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import RESUMED
 from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster
 
@@ -78,9 +80,16 @@ def pause(cluster: Cluster, companion: str, login: Mapping[str, Any]) -> None:
     _set_received_aside(cluster)
 
 
-def resumed(cluster: Cluster) -> None:
-    """There is a base backup again."""
-    note(cluster.home).unlink(missing_ok=True)
+def resumed(cluster: Cluster, label: str) -> None:
+    """There is a base backup again. From it on no log is missing, and that stays written down."""
+    if not note(cluster.home).exists():
+        return
+    with (cluster.home / f"{RESUMED}.new").open("w", encoding="ascii") as file:
+        file.write(f"{label}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(cluster.home / RESUMED)
+    note(cluster.home).unlink()
     synchronise(cluster.home)
 
 

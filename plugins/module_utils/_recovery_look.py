@@ -32,6 +32,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._recovery_target
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, SEGMENT, TOOLS, ArchiveError, Cluster, segments
 
 POINTS = "restore_points.jsonl"
+# In an archive that was off: the label of the first base backup since.
+RESUMED = "resumed"
 # Beside the backup itself: the log that is fetched a segment at a time, and what recovery writes.
 SPARE_BYTES = 512 * 1024 * 1024
 # A transaction, so that the log says that this moment was reached; when it is committed, the end of the segment, so that it leaves the server.
@@ -128,6 +130,13 @@ def history(cluster: Cluster, data: Path, followed: str) -> str:
     places = [*([data / "pg_wal"] if cluster.which == CURRENT else []), cluster.received, *sorted(cluster.received.parent.glob("*"))]
     found = [place / name for place in places if name and (place / name).is_file()]
     return found[0].read_text(encoding="utf-8") if found else ""
+
+
+def unbroken(cluster: Cluster, backups: Sequence[BaseBackup]) -> tuple[BaseBackup, ...]:
+    """Those since which no log is missing because the archive was off. Labels are ordered by time."""
+    note = cluster.home / RESUMED
+    first = note.read_text(encoding="ascii").strip() if note.is_file() else ""
+    return tuple(backup for backup in backups if backup.label >= first)
 
 
 def usable(cluster: Cluster, backups: Sequence[BaseBackup], segment: str) -> tuple[BaseBackup, ...]:

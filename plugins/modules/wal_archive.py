@@ -182,8 +182,10 @@ def apply(cluster: Cluster, state: states.State, params: dict[str, Any]) -> None
         progress.begin(cluster.name, "taking the first full backup")
         base.take(cluster, "full", states.read(cluster, params).info, params, shares(progress, cluster.name))
         progress.end(cluster.name, "the first full backup is there")
-    pauses.resumed(cluster)
-    left = plan(cluster.name, states.read(cluster, params))
+    after = states.read(cluster, params)
+    if after.info.newest is not None:
+        pauses.resumed(cluster, after.info.newest.label)
+    left = plan(cluster.name, after)
     if left:
         raise ArchiveError(f"after the work {left[0].title} is still missing: run this again, and see the log of {cluster.container}")
 
