@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_look import COMPANION, PAUSED
-from ansible_collections.nexanest.database.plugins.module_utils._archive_state import make_folder
+from ansible_collections.nexanest.database.plugins.module_utils._archive_state import make_folder, stop_companion
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change
 from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
-from ansible_collections.nexanest.database.plugins.module_utils._docker import Docker, DockerError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import RESUMED
 from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster
@@ -70,12 +69,7 @@ def pause(cluster: Cluster, companion: str, login: Mapping[str, Any]) -> None:
     if cluster.home.is_dir():
         note(cluster.home).touch(mode=0o600)
         synchronise(cluster.home)
-    try:
-        docker = Docker()
-        if companion in docker.names("container"):
-            docker.stop(companion)
-    except DockerError as error:
-        raise ArchiveError(str(error)) from error
+    stop_companion(companion)
     _drop_slot(login)
     _set_received_aside(cluster)
 

@@ -57,15 +57,20 @@ def set_aside(cluster: Cluster, system_id: str, companion: str) -> None:
     kept = cluster.folder / system_id
     if kept.exists():
         raise ArchiveError(f"{kept} is there already: move it elsewhere; it holds an earlier archive of the cluster {system_id}")
+    stop_companion(companion)
+    cluster.home.rename(kept)
+    make_home(cluster)
+    synchronise(cluster.folder)
+
+
+def stop_companion(companion: str) -> None:
+    """Where there is one. Raises ArchiveError."""
     try:
         docker = Docker()
         if companion in docker.names("container"):
             docker.stop(companion)
     except DockerError as error:
         raise ArchiveError(str(error)) from error
-    cluster.home.rename(kept)
-    make_home(cluster)
-    synchronise(cluster.folder)
 
 
 def make_home(cluster: Cluster) -> None:
