@@ -41,6 +41,9 @@ CREATE POLICY mine ON app.orders USING (user_id = (SELECT nullif(current_setting
 CREATE MATERIALIZED VIEW app.totals AS SELECT placed, sum(total) AS total FROM app.orders GROUP BY 1;
 CREATE INDEX totals_placed ON app.totals (placed);
 CREATE FUNCTION app.twice(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n * 2';
+CREATE FUNCTION app.paced(n bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$BEGIN
+  PERFORM pg_sleep(nullif(current_setting('app.pace', true), '')::float8); RETURN n; END$$;
+CREATE INDEX users_paced ON app.users (app.paced(id));
 CREATE FUNCTION app.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM 1; END';
 CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION app.watch();
 COMMENT ON TABLE app.users IS 'People, with "quotes" and ünicode';
@@ -112,6 +115,18 @@ def fill(server: Server, password: str) -> None:
             cursor.execute(sql.SQL("COMMENT ON DATABASE {} IS 'a shop''s own'").format(identifier))
     server.query(CONTENT, database=SHOP)
     server.query("CREATE TABLE t (n int); INSERT INTO t SELECT generate_series(1, 10)", database=ODD)
+
+
+@contextlib.contextmanager
+def paced(server: Server, seconds: float) -> Iterator[None]:
+    """Loading the shop's 500 users takes so many seconds for each: what is to come in the midst of it does."""
+    server.query(f"ALTER SYSTEM SET app.pace = '{seconds}'")
+    try:
+        server.query("SELECT pg_reload_conf()")
+        yield
+    finally:
+        server.query("ALTER SYSTEM RESET app.pace")
+        server.query("SELECT pg_reload_conf()")
 
 
 def new_key(folder: Path) -> Path:

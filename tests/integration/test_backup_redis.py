@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -120,7 +121,8 @@ def test_no_password_stands_in_arguments_or_environment(server: RedisServer, tmp
             document = str(inspect(name))
             seen.append(document)
             for pid in docker("top", name, "-eo", "pid").split()[1:]:
-                seen.extend(Path("/proc", pid, part).read_text(errors="replace") for part in ("cmdline", "environ"))
+                with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it ended meanwhile
+                    seen.extend(Path("/proc", pid, part).read_text(errors="replace") for part in ("cmdline", "environ"))
 
     try:
         dump(instance(server), tmp_path, mark=MARK, progress=look)

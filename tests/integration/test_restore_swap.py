@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from backups import BACKUP_ROLE, ODD, SHOP, Shop, shop
+from backups import BACKUP_ROLE, ODD, SHOP, Shop, paced, shop
 from modules import start_module
 from restoring import Restorer, picture
 from servers import postgres_server
@@ -57,8 +57,9 @@ def test_a_connected_client_stops_the_swap_and_is_named(made: tuple[Shop, str], 
 
 def test_a_client_that_comes_while_the_copy_is_made_stops_the_swap(made: tuple[Shop, str], restorer: Restorer) -> None:
     found, name = made
-    run = start_module("restore", restorer.arguments(set=name, databases=[SHOP]))
-    wait_for_copy(restorer)
+    with paced(found.server, 0.004):
+        run = start_module("restore", restorer.arguments(set=name, databases=[SHOP]))
+        wait_for_copy(restorer)
     with contextlib.closing(found.server.connect(SHOP)):
         stdout, _stderr = run.communicate(timeout=120)
     assert "a client is connected to" in stdout
@@ -107,8 +108,9 @@ def test_a_copy_beside_the_live_database(made: tuple[Shop, str], restorer: Resto
 
 def test_nobody_gets_into_a_copy_before_it_is_in_use(made: tuple[Shop, str], restorer: Restorer) -> None:
     found, name = made
-    run = start_module("restore", restorer.arguments(set=name, databases=[SHOP], **{"as": "closed_copy"}))
-    side = wait_for_copy(restorer)
+    with paced(found.server, 0.004):
+        run = start_module("restore", restorer.arguments(set=name, databases=[SHOP], **{"as": "closed_copy"}))
+        side = wait_for_copy(restorer)
     with pytest.raises(psycopg2.OperationalError, match=r"too many connections|permission denied"):
         found.server.connect(side, user="shop_app", password="app")
     stdout, _stderr = run.communicate(timeout=120)
@@ -140,8 +142,9 @@ def test_a_bare_server_gets_the_roles_and_one_that_has_them_keeps_its_own(made: 
 def test_a_kill_while_the_copy_is_made_leaves_the_live_database_whole_and_the_next_run_tidies_up(made: tuple[Shop, str], restorer: Restorer, what: str) -> None:
     found, name = made
     before = picture(found.server, SHOP)
-    run = start_module("restore", restorer.arguments(set=name, databases=[SHOP], disconnect=True))
-    wait_for_copy(restorer, loading=what == "tool")
+    with paced(found.server, 0.2):
+        run = start_module("restore", restorer.arguments(set=name, databases=[SHOP], disconnect=True))
+        wait_for_copy(restorer)
     if what == "run":
         os.kill(run.pid, signal.SIGKILL)
     elif what == "tool":
@@ -191,13 +194,13 @@ def test_a_restore_without_a_journal_ends_before_the_swap(made: tuple[Shop, str]
     assert restorer.left() == []
 
 
-def wait_for_copy(restorer: Restorer, *, loading: bool = False) -> str:
-    """The name of the copy, once it is there, or once a tool fills it."""
+def wait_for_copy(restorer: Restorer) -> str:
+    """The name of the copy, once a tool fills it with the users."""
     deadline = time.monotonic() + 60
-    while not restorer.left() or (loading and not tools(restorer.backups)):
+    while not (found := restorer.server.query("SELECT datname FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX users_paced%'")):
         assert time.monotonic() < deadline, "no copy was begun"
         time.sleep(0.02)
-    return restorer.left()[0]
+    return str(found[0][0])
 
 
 def wait_for_server(found: Shop) -> None:
