@@ -388,6 +388,7 @@ def test_the_loss_of_the_host_to_the_end_and_the_copies_go_on(s3: S3) -> None:
         server.wait()
         server.pitr("cleaned")
         between = server.now()
+        time.sleep(1.1)  # a copy tells its end in whole seconds
         kept = write(server, 500)
         offsite.done()
         lost = system_id(server)
@@ -414,7 +415,7 @@ def test_the_loss_of_the_host_to_the_end_and_the_copies_go_on(s3: S3) -> None:
         assert not any(path.stat().st_mode & 0o007 for path in there)
         assert not offsite.done(**fetch)["changed"]
         earlier = server.pitr(cluster=lost, recovery_target_time=between.isoformat())
-        assert earlier["phase"] == "ready", earlier
+        assert earlier.get("phase") == "ready", earlier
         assert rows(server, server.side_port) == 1000
         server.pitr("cleaned")
         assert server.pitr(cluster=lost)["phase"] == "ready"
