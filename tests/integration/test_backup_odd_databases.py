@@ -83,6 +83,7 @@ def test_a_database_that_is_not_in_the_set_is_told(filled: Shop, words: str) -> 
     assert [text for text in result["notices"] if text.startswith("postgres/pattern is not in the set")], result
 
 
+@pytest.mark.long
 def test_passwords_on_foreign_servers_come_back(filled: Shop, restorer: Restorer) -> None:
     made(filled, "far", FOREIGN)
     mappings = "SELECT usename, (SELECT array_agg(o ORDER BY o) FROM unnest(umoptions) o) FROM pg_user_mappings ORDER BY 1"
@@ -109,6 +110,7 @@ def test_a_subscription_is_told_and_does_not_make_a_set_useless(filled: Shop, re
     filled.server.query("DROP DATABASE fed")
 
 
+@pytest.mark.long
 def test_rules_of_a_collation_come_back(filled: Shop, restorer: Restorer) -> None:
     filled.server.query("CREATE DATABASE sorted TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en' ICU_RULES '& a < z'")
     filled.server.query(f"GRANT CONNECT ON DATABASE sorted TO {BACKUP_ROLE}")
@@ -134,6 +136,7 @@ def test_a_database_that_sets_a_role_is_proven_as_the_administrator(filled: Shop
     filled.server.query("DROP DATABASE acting")
 
 
+@pytest.mark.long
 def test_a_verifier_is_in_no_log(filled: Shop, restorer: Restorer) -> None:
     name = taken(filled)
     filled.server.query("ALTER SYSTEM SET log_statement = 'all'")
@@ -147,6 +150,7 @@ def test_a_verifier_is_in_no_log(filled: Shop, restorer: Restorer) -> None:
     assert "SCRAM-SHA-256$" not in log
 
 
+@pytest.mark.long
 def test_tablespaces_are_told_and_wanted_by_a_restore(filled: Shop, restorer: Restorer) -> None:
     for name in ("fast", "cold"):
         docker("exec", filled.server.container, "mkdir", f"/data/{name}")

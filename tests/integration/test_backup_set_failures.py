@@ -225,6 +225,7 @@ def test_a_second_run_says_who_is_at_work(filled: Shop) -> None:
     assert '"changed": true' in run.communicate(timeout=120)[0]
 
 
+@pytest.mark.long
 def test_a_second_run_that_waits_makes_its_set_afterwards(filled: Shop) -> None:
     with stalled(filled) as run:
         second = start_module("backup_set", filled.arguments(id="20300101_000000", lock_wait=120))
@@ -243,6 +244,7 @@ def test_a_backup_of_a_server_that_is_stopped_is_refused(filled: Shop) -> None:
     assert "no backup was made" in result["msg"]
 
 
+@pytest.mark.long
 def test_a_run_whose_lock_file_is_old_is_not_stopped_by_it(filled: Shop) -> None:
     (filled.folder / ".lock").write_text('{"pid": 1, "what": "a backup", "since": "long ago"}')
     assert not filled.backup(id=free_id(filled))["failed"]

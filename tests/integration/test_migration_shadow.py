@@ -87,6 +87,7 @@ def test_check_mode_fails_with_the_words_that_the_run_would_have(auth: Server) -
     assert shadows() == []
 
 
+@pytest.mark.long
 def test_a_role_that_a_migration_makes_stays_out_of_the_real_cluster(auth: Server) -> None:
     item = {"name": "auth", "directory": "/unused", "files": [{"name": "0001_role.sql", "text": "CREATE ROLE stray; CREATE TABLE auth.t (id int)"}]}
     planned = migrate(auth, check=True, databases=[item])
@@ -250,6 +251,7 @@ def test_a_baseline_of_an_empty_database_is_built_and_one_that_is_no_file_is_ref
     assert "needs the throw-away server" in migrate(auth, USERS, INDEX, baseline=2, shadow=None)["msg"]
 
 
+@pytest.mark.long
 def test_a_repeatable_file_runs_after_the_others_and_again_when_it_changed(auth: Server) -> None:
     first = migrate(auth, VIEW, USERS)
     assert first["applied"] == {"auth": [USERS[0], VIEW[0]]}
@@ -293,6 +295,7 @@ def test_a_shadow_with_too_little_room_says_so_and_fails_no_check(auth: Server) 
     assert "is its memory limit too small?" in planned["prediction"]["reason"]
 
 
+@pytest.mark.long
 def test_files_that_do_not_run_on_an_empty_database_any_more_leave_check_mode_with_their_names(auth: Server) -> None:
     auth.query("CREATE TABLE auth.made_by_hand (id int); ALTER TABLE auth.made_by_hand OWNER TO auth_owner", database="auth")
     onto = ("0001_onto.sql", "ALTER TABLE auth.made_by_hand ADD COLUMN name text")
@@ -314,6 +317,7 @@ def test_a_view_in_an_extension_s_name_that_the_owner_made_is_never_run(auth: Se
     assert ("view", "timescaledb_information.dimensions") in catalog(auth)
 
 
+@pytest.mark.long
 def test_a_hypertable_is_predicted_and_its_chunks_are_no_difference() -> None:
     argv = ["docker", "image", "ls", "nexanest-database/timescaledb", "--format", "{{.Repository}}:{{.Tag}}"]
     image = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.split()[0]

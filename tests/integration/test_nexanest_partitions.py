@@ -80,6 +80,7 @@ def log_in(nexanest: NexaNest, email: str) -> bool:
     return bool(allowed and nexanest.run("auth", "SELECT auth.confirm_login(%s)", attempt, user=user) == [(True,)])
 
 
+@pytest.mark.long
 def test_two_years_ahead_a_login_works_and_the_jobs_put_things_in_order(nexanest: NexaNest) -> None:
     now = set_clock(nexanest, 0)
     assert months(nexanest) == [*months_from(now, count=4), "default"]

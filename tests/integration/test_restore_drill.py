@@ -187,6 +187,7 @@ def _live(good: Drilled) -> list[Any]:
     return found
 
 
+@pytest.mark.long
 def test_what_the_manifest_says_otherwise_fails_and_one_database_hides_no_other(good: Drilled, tmp_path: Path) -> None:
     spoilt = good.copy(tmp_path)
     document = spoilt.change(servers=["postgres"], redis=["main"])

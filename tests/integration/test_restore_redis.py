@@ -152,6 +152,7 @@ def test_everything_comes_back_and_goes_again(server: RedisServer, tmp_path: Pat
     assert contents(server).keys() - before.keys() == {(0, "written after the swap")}
 
 
+@pytest.mark.long
 def test_the_way_of_every_guide_starts_empty_and_this_one_does_not(appending: RedisServer, tmp_path: Path) -> None:
     """dump.rdb copied back while the append-only file is on: Redis starts without it, and says nothing (P14)."""
     boss = appending.client("boss")
@@ -203,6 +204,7 @@ def test_a_hundred_thousand_keys_while_a_client_writes(appending: RedisServer, t
     assert boss.ttl("key:1") == -1
 
 
+@pytest.mark.long
 def test_keys_whose_time_is_over_are_no_loss(appending: RedisServer, tmp_path: Path) -> None:
     boss = appending.client("boss")
     boss.set("stays", 1)
@@ -323,6 +325,7 @@ def test_a_server_that_has_to_be_killed_is_not_exchanged(server: RedisServer, tm
     assert server.client("boss").get("a") == "1"
 
 
+@pytest.mark.long
 def test_sweep_takes_what_is_ours_and_nobody_waits_for(appending: RedisServer, tmp_path: Path) -> None:
     appending.client("boss").set("a", 1)
     saved = save(appending, tmp_path / "set")

@@ -27,6 +27,7 @@ def _write_env(stack: Stack) -> None:
     stack.env_file.chmod(0o600)
 
 
+@pytest.mark.long
 def test_all_secrets_rotate_while_the_stack_runs_and_a_check_then_is_empty(stack: Stack) -> None:
     old = {name: stack.secret(name) for name in ("POSTGRES_PASSWORD", "TIMESCALE_PASSWORD", "REDIS_PASSWORD", "postgres/auth_app", "redis/auth")}
     query(stack, "postgres", "auth", "SELECT auth.register_user('kept@example.org', '$argon2id$x')", user="auth_app")

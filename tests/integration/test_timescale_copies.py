@@ -100,6 +100,7 @@ def test_history_whose_rows_are_gone_is_in_the_copy(server: Server) -> None:
     assert side.converge(**KEPT)["changed"] is False
 
 
+@pytest.mark.long
 def test_a_copy_that_was_renamed_in_is_refreshed_as_the_old_one_was(server: Server) -> None:
     live = market(server, "swapped")
     live.converge()

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from containers import docker
+from sampling import one_in
 from timescale import DIRECT, Market, market, timescale_server
 
 ROWS = 20_000
@@ -70,7 +71,7 @@ def ticks() -> Iterator[Market]:
         yield found
 
 
-@pytest.mark.parametrize("disturbance", DISTURBANCES)
+@pytest.mark.parametrize("disturbance", one_in(2, DISTURBANCES))
 def test_after_a_disturbance_the_numbers_are_right(ticks: Market, disturbance: str) -> None:
     if ticks.native and disturbance in EQUIVALENT_ONLY:
         pytest.skip("the licensed edition does not see it")

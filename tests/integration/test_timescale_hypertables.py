@@ -14,6 +14,7 @@ from typing import Any
 import psycopg2
 import pytest
 from modules import run_module
+from sampling import one_in
 from servers import Server
 from timescale import AGGREGATES, DIRECT, OWNER, TABLE, Market, market, timescale_server
 
@@ -103,6 +104,7 @@ def test_another_definition_needs_the_word(ticks: Market) -> None:
     assert ticks.query("SELECT sum(n) FROM market.ticks_1h") == [(1000,)]
 
 
+@pytest.mark.long
 def test_what_is_made_from_an_aggregate_is_made_anew_with_it(ticks: Market) -> None:
     ticks.converge(continuous_aggregates=AGGREGATES[:2])
     ticks.fill(1_000)
@@ -138,7 +140,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("what", one_in(4, REFUSED))
 def test_what_no_bucket_can_hold_is_refused_while_planning(ticks: Market, what: str) -> None:
     for check in (True, False):
         assert "aggregate market.ticks_1h" in ticks.refused(check=check, continuous_aggregates=[{**HOURLY, **REFUSED[what]}])
@@ -160,7 +162,7 @@ def test_a_schema_that_is_not_there_or_closed_is_noticed_before_any_change(ticks
     assert ticks.query(HYPERTABLES) == [(0,)]
 
 
-@pytest.mark.parametrize("interval", ["24 hours", "36 hours", "90 minutes", "1 week"])
+@pytest.mark.parametrize("interval", one_in(4, ["24 hours", "36 hours", "90 minutes", "1 week"]))
 def test_a_chunk_interval_is_the_same_however_it_is_written(ticks: Market, interval: str) -> None:
     options = {"chunk_time_interval": interval, "continuous_aggregates": []}
     assert ticks.converge(**options)["changed"]
@@ -240,6 +242,7 @@ def test_a_database_without_the_extension_is_refused(server: Server) -> None:
     assert "does not have the extension" in Market(server, "plain").refused(continuous_aggregates=[])
 
 
+@pytest.mark.long
 def test_who_may_read_the_view_needs_nothing_else(ticks: Market) -> None:
     reader = f"reader_{ticks.database}"
     ticks.query(f"CREATE ROLE {reader} LOGIN PASSWORD 'reader'")

@@ -81,6 +81,7 @@ INSERT INTO _timescaledb_config.bgw_job (id, application_name, schedule_interval
 """
 
 
+@pytest.mark.long
 def test_jobs_and_aggregates_belong_to_the_roles_that_others_are_mapped_to(server: Server, restorer: Restorer) -> None:
     one = market(server, "source")
     one.converge()
@@ -172,6 +173,7 @@ def test_retention_does_not_eat_a_copy_and_goes_on_in_a_restored_database(server
     server.query("DROP DATABASE eaten WITH (FORCE)")
 
 
+@pytest.mark.long
 def test_a_database_that_reads_alone_by_default_comes_back_with_its_jobs(server: Server, restorer: Restorer) -> None:
     one = market(server, "frozen")
     one.fill(100)
