@@ -27,7 +27,7 @@ test-integration: tests-machine tests-tools ## real clients on a stack that is d
 	@.venv/bin/python tests/run.py integration
 
 # SCENARIO="redis pgadmin" runs these alone.
-test-molecule: tests-machine tests-tools ## one scenario per role (SCENARIO="redis pgadmin")
+test-molecule: tests-machine tests-tools ## the smallest scenario (SCENARIO="postgres services" runs these)
 	@.venv/bin/python tests/run.py molecule $(addprefix --scenario ,$(SCENARIO))
 
 # What takes too long for CI.
