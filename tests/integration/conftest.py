@@ -17,6 +17,26 @@ import timescale_editions  # noqa: E402  (the path above is what makes it import
 from stack import Stack, stack_named  # noqa: E402
 
 SHARED = "the shared stack"
+# These take longest, as measured. They are begun first: begun last, one of them would run alone at the end.
+LONGEST = (
+    SHARED,
+    "test_migration_shadow.py",
+    "test_backup_set_failures.py",
+    "test_access_report_postgres.py",
+    "test_restore_drill.py",
+    "test_restore_redis.py",
+    "test_backup_copy.py",
+    "test_timescale_hypertables.py",
+    "test_restore_swap.py",
+    "test_backup_schedule.py",
+    "test_wal_archive.py",
+    "test_entry.py",
+    "test_restore_crash.py",
+    "test_pitr.py",
+    "test_postgres_migrations.py",
+    "test_timescale_disturbances.py",
+    "test_backup_odd_databases.py",
+)
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +58,9 @@ def stack() -> Iterator[Stack]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the shared stack first: in several processes they are the longest queue."""
-    items.sort(key=lambda item: queue(item.nodeid) != SHARED)
+    """The longest queues first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(queue(item.nodeid), len(LONGEST)))
     timescale_editions.skip_others(items)
 
 
