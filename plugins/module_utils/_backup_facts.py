@@ -70,6 +70,10 @@ SELECT coalesce((SELECT datname FROM pg_database d WHERE d.oid = s.setdatabase),
 FROM pg_db_role_setting s ORDER BY 1, 2
 """
 
+_ROLE_LABELS = """
+SELECT pg_get_userbyid(objoid) AS role, provider, label FROM pg_shseclabel WHERE classoid = 'pg_authid'::regclass ORDER BY 1, 2
+"""
+
 # A collation's own rules (ICU_RULES), which no other place of a set has.
 _RULES = "SELECT datname AS database, daticurules AS rules FROM pg_database WHERE daticurules IS NOT NULL ORDER BY 1"
 
@@ -162,9 +166,9 @@ def databases(connection: psycopg2.extensions.connection) -> tuple[list[str], li
 
 
 def description(connection: psycopg2.extensions.connection) -> dict[str, Any]:
-    """Roles (with their verifiers: a secret), memberships, and the settings of roles and databases."""
+    """Roles (with their verifiers: a secret), memberships, labels, and the settings of roles and databases."""
     with connection.cursor() as cursor:
-        queries = {"roles": _ROLES, "memberships": _MEMBERSHIPS, "settings": _SETTINGS, "icu_rules": _RULES}
+        queries = {"roles": _ROLES, "memberships": _MEMBERSHIPS, "settings": _SETTINGS, "icu_rules": _RULES, "role_labels": _ROLE_LABELS}
         return {key: _records(cursor, query) for key, query in queries.items()}
 
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_facts as facts
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_samples as samples
 from ansible_collections.nexanest.database.plugins.module_utils import _catalog
+from ansible_collections.nexanest.database.plugins.module_utils import _security_labels as labels
 from ansible_collections.nexanest.database.plugins.module_utils import _user_mappings as user_mappings
 from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Sealer, make_folder
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Database, File, LeftOut, Server
@@ -167,7 +168,7 @@ class _Dump:
     def _picture(self, cursor: Any, found: Database) -> None:
         """The catalog, for the restore to compare with, and what pg_dump leaves out of the dump."""
         rows: list[Sequence[Any]] = [[kind, name, properties] for (kind, name), properties in _catalog.snapshot_within(cursor).items()]
-        rows += user_mappings.read(cursor)
+        rows += [*user_mappings.read(cursor), *labels.read(cursor)]
         (self.workshop.plain / found.catalog).write_text(json.dumps(rows), encoding="utf-8")
 
     def _pg_dump(self, moment: str, sizes: Mapping[tuple[str, str], int]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_facts as facts
 from ansible_collections.nexanest.database.plugins.module_utils import _catalog
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
+from ansible_collections.nexanest.database.plugins.module_utils import _security_labels as labels
 from ansible_collections.nexanest.database.plugins.module_utils import _user_mappings as user_mappings
 from ansible_collections.nexanest.database.plugins.module_utils._restore_settings import settings
 
@@ -43,11 +44,11 @@ def mark(session: psycopg2.extensions.connection, awake: list[int]) -> str:
     with session.cursor() as cursor:
         cursor.execute(_COUNTERS)
         counters = cursor.fetchall()
-        mappings = user_mappings.read(cursor)
+        besides = [user_mappings.read(cursor), *filter(None, [labels.read(cursor)])]
     found = facts.database(session, "", "")
     catalog = [[kind, name, properties] for (kind, name), properties in _catalog.snapshot(session).items()]
     jobs = timescale.jobs(session, awake) if timescale.is_in(session) else []
-    own = [found.owner, found.comment, repr(found.acl), settings(session, session.info.dbname), found.extensions, mappings]
+    own = [found.owner, found.comment, repr(found.acl), settings(session, session.info.dbname), found.extensions, *besides]
     return hashlib.sha256(json.dumps([counters, catalog, jobs, own], sort_keys=True, default=str).encode()).hexdigest()
 
 

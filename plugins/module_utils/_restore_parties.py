@@ -99,7 +99,8 @@ def kept(targets: Sequence[Target]) -> list[str]:
 
 
 def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    return f"{text}: the server needs its library (session_preload_libraries)" if "security label provider" in text else text
 
 
 def _server(one: Mapping[str, Any], lock_wait: float) -> Server:

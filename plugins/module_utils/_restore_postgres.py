@@ -22,6 +22,7 @@ from ansible_collections.nexanest.database.plugins.module_utils import _restore_
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_settings as database_settings
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_swap as swaps
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_timescale as timescale
+from ansible_collections.nexanest.database.plugins.module_utils import _security_labels as labels
 from ansible_collections.nexanest.database.plugins.module_utils import _user_mappings as user_mappings
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Server as Described
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
@@ -247,6 +248,7 @@ class _Copy:
         with self.server.session(self.side) as session:
             with session.cursor() as cursor:
                 user_mappings.write(cursor, self._user_mappings())
+                labels.write(cursor, self._pictured(labels.KIND), self.side)
             self._prove(session, settings)
         if self.material.mapped:
             self._keep_keys()
@@ -311,11 +313,11 @@ class _Copy:
         timescale.check(session)
         same_version = self.material.described.version_num // 10000 == self.material.found.version_num // 10000
         found = facts.database(session, self.database.name, self.database.path)
-        pictured = [row for row in self.material.catalogs[self.database.name] if row[0] != user_mappings.KIND]
+        pictured = [row for row in self.material.catalogs[self.database.name] if row[0] not in (user_mappings.KIND, labels.KIND)]
         wanted = self.material.names.catalog(pictured)
         there = Names(self.material.found.roles).catalog([(*key, properties) for key, properties in _catalog.snapshot(session).items()])
         with session.cursor() as cursor:
-            mappings = user_mappings.read(cursor)
+            mappings, labelled = user_mappings.read(cursor), labels.read(cursor)
         self.material.loader.progress.begin(self.item.label, "counting its rows and collecting statistics")
         counted = count_and_analyze(lambda: self.server.session(self.side), self.material.loader.jobs)
         self.material.loader.progress.begin(self.item.label, "comparing it with the set")
@@ -325,6 +327,7 @@ class _Copy:
             *compare.large_objects(self.database.large_objects, facts.large_objects(session)),
             *compare.catalogs(by_name(wanted), by_name(there), same_version=same_version),
             *user_mappings.differences(self._user_mappings(), mappings),
+            *labels.differences(self._pictured(labels.KIND), labelled),
             *self._strangers(session),
         ]
         if texts:
@@ -332,8 +335,10 @@ class _Copy:
 
     def _user_mappings(self) -> list[Sequence[Any]]:
         """As the set has them, with the names of here."""
-        rows = [row for row in self.material.catalogs[self.database.name] if row[0] == user_mappings.KIND]
-        return user_mappings.renamed(rows, self.material.names.role)
+        return user_mappings.renamed(self._pictured(user_mappings.KIND), self.material.names.role)
+
+    def _pictured(self, kind: str) -> list[Sequence[Any]]:
+        return [row for row in self.material.catalogs[self.database.name] if row[0] == kind]
 
     def _keep_keys(self) -> None:
         """Those of user tokens stay what they are in the database that is replaced."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils import _security_labels as labels
 from ansible_collections.nexanest.database.plugins.module_utils._restore_settings import assign
 from ansible_collections.nexanest.database.plugins.module_utils._transaction import unlogged
 
@@ -29,7 +30,7 @@ def create(cursor: Any, description: Mapping[str, Any], names: Sequence[str]) ->
 
 
 def _create_all(cursor: Any, description: Mapping[str, Any], names: set[str]) -> None:
-    """Roles first, then who is a member of which, then settings."""
+    """Roles first, then who is a member of which, then settings and labels."""
     for role in description["roles"]:
         if role["name"] in names:
             _create(cursor, role)
@@ -42,6 +43,14 @@ def _create_all(cursor: Any, description: Mapping[str, Any], names: set[str]) ->
     for row in description["settings"]:
         if row["role"] in names and not row["database"]:
             assign(cursor, sql.SQL("ROLE {}").format(sql.Identifier(row["role"])), row["settings"])
+    _label(cursor, description.get("role_labels", ()), names)
+
+
+def _label(cursor: Any, rows: Sequence[Mapping[str, Any]], names: set[str]) -> None:
+    """Sets of before have none."""
+    for row in rows:
+        if row["role"] in names:
+            labels.give(cursor, sql.SQL("ROLE {}").format(sql.Identifier(row["role"])), row["provider"], row["label"])
 
 
 def drop(cursor: Any, names: Sequence[str]) -> list[str]:
