@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from access_product import ALICE, KEYS, arguments, build, failures, password, passwords, report
 from modules import run_module
+from sampling import one_in
 from servers import Server, postgres_server
 
 TRUSTING_SETTER = """CREATE OR REPLACE FUNCTION session.set_user(token text) RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER
@@ -419,11 +420,14 @@ def test_the_administrator_runs_nothing_of_a_migrator_s(server: Server, bait: st
 
 @pytest.mark.parametrize(
     ("function", "source", "named"),
-    [
-        ("set_user(text)", TRUSTING_SETTER, r"shop_app shop show a token with a false signature: allowed"),
-        ("user_id()", UNBOUND_READER, r"shop_app shop be another user by exchanging the id behind a valid signature: rows"),
-        ("user_id()", TRUSTING_READER, r"shop_app shop set session\.user by hand to the user's id: rows"),
-    ],
+    one_in(
+        3,
+        [
+            ("set_user(text)", TRUSTING_SETTER, r"shop_app shop show a token with a false signature: allowed"),
+            ("user_id()", UNBOUND_READER, r"shop_app shop be another user by exchanging the id behind a valid signature: rows"),
+            ("user_id()", TRUSTING_READER, r"shop_app shop set session\.user by hand to the user's id: rows"),
+        ],
+    ),
 )
 def test_a_trusting_token_function_is_named(server: Server, function: str, source: str, named: str) -> None:
     [(sound,)] = server.query(f"SELECT pg_get_functiondef('session.{function}'::regprocedure)", database="shop")

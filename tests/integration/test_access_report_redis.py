@@ -16,6 +16,7 @@ import pytest
 import yaml
 from modules import run_module
 from redis_servers import APPEND_ONLY, RedisServer, redis_server
+from sampling import one_in
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("auth", "portfolio", "mail")
@@ -117,7 +118,7 @@ MUTATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize("name", one_in(2, MUTATIONS))
 def test_a_missing_protection_is_named(server: RedisServer, name: str) -> None:
     change, named = MUTATIONS[name]
     boss = server.client("boss")

@@ -49,6 +49,7 @@ def access(stack: Stack, file: Path, **run: Any) -> Run:
     return stack.playbook("access_report", "--extra-vars", json.dumps({"stack_access_file": str(file)}), **run)
 
 
+@pytest.mark.long
 def test_missing_protections_turn_it_red(stack: Stack, file: Path) -> None:
     """All at once here; one by one, on throw-away servers, in the other tests of the access proof."""
     boss = redis_client(stack)

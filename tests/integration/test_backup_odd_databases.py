@@ -64,6 +64,7 @@ def test_a_trigger_on_logins_writes_into_no_copy(filled: Shop, restorer: Restore
     filled.server.query("DROP DATABASE logged")
 
 
+@pytest.mark.long
 def test_a_table_that_is_called_like_an_error_stops_no_restore(filled: Shop, restorer: Restorer) -> None:
     filled.server.query(f'CREATE TABLE app."{WORDS}" (n int)', database=SHOP)
     before = picture(filled.server, SHOP)
@@ -97,6 +98,7 @@ def test_passwords_on_foreign_servers_come_back(filled: Shop, restorer: Restorer
     filled.server.query("DROP DATABASE far")
 
 
+@pytest.mark.long
 def test_a_subscription_is_told_and_does_not_make_a_set_useless(filled: Shop, restorer: Restorer) -> None:
     made(filled, "fed", "CREATE TABLE t (n int); CREATE SUBSCRIPTION s CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false)")
     result = filled.backup()

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from modules import run_module
+from sampling import one_in
 from stack import ROOT, Run, ansible_playbook
 
 STACK = "schedtest"
@@ -189,13 +190,16 @@ def test_other_lines_and_strangers_files_stay(checkout: Checkout) -> None:
 
 @pytest.mark.parametrize(
     ("variables", "words"),
-    [
-        ({"backup_schedule_hours": [24]}, "at least one hour from 0 to 23"),
-        ({"backup_schedule_stack": "nosuch"}, "is no checkout with the stack 'nosuch'"),
-        ({"backup_schedule_dir": "/tmp/a b"}, "has a character"),
-        ({"backup_schedule_environment": {"A B": "x"}}, "letters, digits and _ alone"),
-        ({"backup_schedule_hour": 3}, "did you mean backup_schedule_hours"),
-    ],
+    one_in(
+        3,
+        [
+            ({"backup_schedule_hours": [24]}, "at least one hour from 0 to 23"),
+            ({"backup_schedule_stack": "nosuch"}, "is no checkout with the stack 'nosuch'"),
+            ({"backup_schedule_dir": "/tmp/a b"}, "has a character"),
+            ({"backup_schedule_environment": {"A B": "x"}}, "letters, digits and _ alone"),
+            ({"backup_schedule_hour": 3}, "did you mean backup_schedule_hours"),
+        ],
+    ),
 )
 def test_what_cannot_work_is_refused_before_anything_is_changed(checkout: Checkout, variables: dict[str, Any], words: str) -> None:
     before, files = crontab(), sorted(checkout.folder.rglob("*"))

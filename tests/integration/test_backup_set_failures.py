@@ -110,6 +110,7 @@ def test_a_killed_run_leaves_no_set(filled: Shop) -> None:
     assert sets(filled) == before
 
 
+@pytest.mark.long
 def test_a_run_that_is_asked_to_end_tidies_up_at_once(filled: Shop) -> None:
     before = sets(filled)
     with stalled(filled) as run:
@@ -170,6 +171,7 @@ def test_a_database_that_is_dropped_meanwhile_is_named(filled: Shop) -> None:
     assert sets(filled) == before
 
 
+@pytest.mark.long
 def test_who_wants_to_change_a_table_is_let_in_and_the_dump_begins_anew(filled: Shop) -> None:
     with stalled(filled) as run:
         wait(lambda: waiting(filled, SHOP) == [], "the dump lets the table go")
@@ -217,6 +219,7 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(filled: Shop,
         subprocess.run(["umount", "--lazy", str(small)], check=True, timeout=30)
 
 
+@pytest.mark.long
 def test_a_second_run_says_who_is_at_work(filled: Shop) -> None:
     with stalled(filled) as run:
         second = filled.backup()

@@ -122,6 +122,7 @@ def play(tmp_path: Path, **variables: Any) -> Run:
     return ansible_playbook(ROOT / "playbooks" / "status.yml", "--inventory", str(inventory))
 
 
+@pytest.mark.long
 def test_the_verb_finds_sets_and_notes_where_the_roles_put_them(tmp_path: Path) -> None:
     assert "backups: none, by hand alone" in play(tmp_path).checked().stdout
     write_set(Store(tmp_path / "backups.statustest"), started=now(), stack="statustest")

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sampling import one_in
 from servers import postgres_image
 
 SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "postgres" / "files" / "check-postgres-config"
@@ -52,29 +53,36 @@ def test_a_good_file_passes_and_nothing_is_left(tmp_path: Path, kind: str, text:
 
 @pytest.mark.parametrize(
     ("kind", "text", "said"),
-    [
-        ("conf", "\nwork_men = 4MB\n", 'unrecognized configuration parameter "work_men" in file "postgresql.conf" line 2'),
-        (
-            "conf",
-            "work_mem = lots\nmax_connections = 0\n",
-            'invalid value for parameter "work_mem": "lots"; 0 is outside the valid range for parameter "max_connections"',
-        ),
-        ("conf", "shared_preload_libraries = 'pg_stat_statements'\npg_stat_statements.max = x\n", 'invalid value for parameter "pg_stat_statements.max": "x"'),
-        (
-            "conf",
-            "shared_preload_libraries = 'pg_stat_statements'\npg_stat_statements.maxx = 1\n",
-            'invalid configuration parameter name "pg_stat_statements.maxx"',
-        ),
-        ("conf", "shared_preload_libraries = 'nothing_here'\n", 'could not access file "nothing_here"'),
-        ("conf", "wal_level = minimal\n", 'WAL streaming ("max_wal_senders" > 0) requires "wal_level"'),
-        ("conf", "work_mem 4MB 5MB\n", 'syntax error in file "postgresql.conf" line 1'),
-        (
-            "hba",
-            "local all all peer\nhost all all all scram-sha-512\nhost all all 10.0.0.0/99 md5\n",
-            'line 2: invalid authentication method "scram-sha-512"; line 3: invalid CIDR mask',
-        ),
-        ("ident", "x root\n", "line 1: missing entry at end of line"),
-    ],
+    one_in(
+        3,
+        [
+            ("conf", "\nwork_men = 4MB\n", 'unrecognized configuration parameter "work_men" in file "postgresql.conf" line 2'),
+            (
+                "conf",
+                "work_mem = lots\nmax_connections = 0\n",
+                'invalid value for parameter "work_mem": "lots"; 0 is outside the valid range for parameter "max_connections"',
+            ),
+            (
+                "conf",
+                "shared_preload_libraries = 'pg_stat_statements'\npg_stat_statements.max = x\n",
+                'invalid value for parameter "pg_stat_statements.max": "x"',
+            ),
+            (
+                "conf",
+                "shared_preload_libraries = 'pg_stat_statements'\npg_stat_statements.maxx = 1\n",
+                'invalid configuration parameter name "pg_stat_statements.maxx"',
+            ),
+            ("conf", "shared_preload_libraries = 'nothing_here'\n", 'could not access file "nothing_here"'),
+            ("conf", "wal_level = minimal\n", 'WAL streaming ("max_wal_senders" > 0) requires "wal_level"'),
+            (
+                "hba",
+                "local all all peer\nhost all all all scram-sha-512\nhost all all 10.0.0.0/99 md5\n",
+                'line 2: invalid authentication method "scram-sha-512"; line 3: invalid CIDR mask',
+            ),
+            ("conf", "work_mem 4MB 5MB\n", 'syntax error in file "postgresql.conf" line 1'),
+            ("ident", "x root\n", "line 1: missing entry at end of line"),
+        ],
+    ),
 )
 def test_a_bad_file_is_refused_in_postgresql_s_own_words(tmp_path: Path, kind: str, text: str, said: str) -> None:
     done = check(tmp_path, kind, text)

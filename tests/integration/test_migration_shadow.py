@@ -51,7 +51,10 @@ def auth(server: Server) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("applied", [(), (USERS,), (USERS, INDEX)], ids=["nothing", "one", "two"])
+@pytest.mark.parametrize(
+    "applied",
+    [pytest.param((), id="nothing", marks=pytest.mark.long), pytest.param((USERS,), id="one"), pytest.param((USERS, INDEX), id="two", marks=pytest.mark.long)],
+)
 def test_check_mode_predicts_the_very_difference_that_the_run_makes(auth: Server, applied: tuple[tuple[str, str], ...]) -> None:
     if applied:
         migrate(auth, *applied)
@@ -221,6 +224,7 @@ def test_a_catalog_changed_by_hand_is_never_taken_for_the_right_one(auth: Server
     assert auth.query("SELECT sha256 <> '' FROM _ledger.catalog", database="auth") == [(True,)]
 
 
+@pytest.mark.long
 def test_an_existing_schema_is_adopted_only_when_it_is_what_the_files_make(auth: Server) -> None:
     for _name, text in (USERS, INDEX):
         auth.query(f"SET ROLE auth_owner; {text}" if "CONCURRENTLY" not in text else text.replace("CONCURRENTLY", ""), database="auth")

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from modules import ROOT, run_module
+from sampling import one_in
 from servers import Server, postgres_server
 
 USERS = ("0001_users.sql", "CREATE TABLE users (id int PRIMARY KEY);\n")
@@ -312,15 +313,18 @@ def test_the_action_plugin_names_what_it_cannot_read(auth: Server, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
-    [
-        (None, b"", "auth: its directory holds no migration (NNNN_what.sql)"),
-        ("0001_link.sql", None, "cannot read the migrations of auth: [Errno 2] No such file or directory"),
-        ("0001_bom.sql", b"\xef\xbb\xbfSELECT 1;", "auth/0001_bom.sql: it starts with a byte-order mark (BOM); save it as UTF-8 without one"),
-        ("0001_crlf.sql", b"SELECT 1;\r\nSELECT 2;\r\n", "auth/0001_crlf.sql: line 1: it has Windows line ends (CR LF); convert it with"),
-        ("0001_utf16.sql", "SELECT 1;".encode("utf-16"), "0001_utf16.sql is not UTF-8 text (byte 0); save it as UTF-8"),
-        ("0001_psql.sql", b"SELECT 1;\n\\c other\n", "auth/0001_psql.sql: line 2: `\\c other` is a command of psql, not SQL"),
-        ("R_copy.sql", b"COPY t FROM PROGRAM 'id'", "auth/R_copy.sql: line 1: `COPY t FROM PROGRAM 'id'` runs a program on the server"),
-    ],
+    one_in(
+        3,
+        [
+            (None, b"", "auth: its directory holds no migration (NNNN_what.sql)"),
+            ("0001_link.sql", None, "cannot read the migrations of auth: [Errno 2] No such file or directory"),
+            ("0001_bom.sql", b"\xef\xbb\xbfSELECT 1;", "auth/0001_bom.sql: it starts with a byte-order mark (BOM); save it as UTF-8 without one"),
+            ("0001_crlf.sql", b"SELECT 1;\r\nSELECT 2;\r\n", "auth/0001_crlf.sql: line 1: it has Windows line ends (CR LF); convert it with"),
+            ("0001_utf16.sql", "SELECT 1;".encode("utf-16"), "0001_utf16.sql is not UTF-8 text (byte 0); save it as UTF-8"),
+            ("0001_psql.sql", b"SELECT 1;\n\\c other\n", "auth/0001_psql.sql: line 2: `\\c other` is a command of psql, not SQL"),
+            ("R_copy.sql", b"COPY t FROM PROGRAM 'id'", "auth/R_copy.sql: line 1: `COPY t FROM PROGRAM 'id'` runs a program on the server"),
+        ],
+    ),
 )
 def test_bad_input_gets_a_clear_answer(auth: Server, tmp_path: Path, name: str | None, content: bytes | None, said: str) -> None:
     directory = tmp_path / "files"

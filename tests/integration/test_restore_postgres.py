@@ -28,6 +28,7 @@ def restorer(made: tuple[Shop, str, dict[str, object]], tmp_path: Path) -> Resto
     return Restorer(found.server, found.folder, tmp_path / "state", found.identity)
 
 
+@pytest.mark.long
 def test_a_set_comes_back_equal_and_can_be_undone(made: tuple[Shop, str, dict[str, object]], restorer: Restorer) -> None:
     found, name, before = made
     found.server.query("DELETE FROM app.orders WHERE id > 100; DROP MATERIALIZED VIEW app.totals", database=SHOP)

@@ -250,6 +250,7 @@ def test_two_instances_do_not_meet(tmp_path: Path) -> None:
         assert (one.client("boss").get("of"), two.client("boss").get("of")) == ("one", "two")
 
 
+@pytest.mark.long
 def test_a_damaged_or_other_dump_is_refused_before_anything_is_touched(appending: RedisServer, tmp_path: Path) -> None:
     appending.client("boss").set("a", "x" * 1000)
     saved = save(appending, tmp_path / "set")
@@ -306,7 +307,8 @@ def test_a_full_volume_leaves_the_live_data_alone(tmp_path: Path) -> None:
         docker("volume", "rm", "--force", volume)
 
 
-@pytest.mark.parametrize("server", ["append-only", pytest.param("snapshots", marks=pytest.mark.long)], indirect=True)
+@pytest.mark.long
+@pytest.mark.parametrize("server", ["append-only", "snapshots"], indirect=True)
 def test_a_server_that_has_to_be_killed_is_not_exchanged(server: RedisServer, tmp_path: Path) -> None:
     """Its grace period ends in the midst of its last snapshot."""
     boss = server.client("boss")

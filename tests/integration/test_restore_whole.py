@@ -71,6 +71,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield found
 
 
+@pytest.mark.long
 def test_the_whole_stack_comes_back_and_is_undone(stack: Stack) -> None:
     predicted = stack.restorer.run(set=stack.set, check=True, disconnect=True)
     assert not predicted["failed"], predicted

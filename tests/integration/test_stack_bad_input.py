@@ -50,6 +50,7 @@ def test_a_port_that_is_taken_is_named_with_its_holder(fresh: Stack) -> None:
         _refused(fresh, str(fresh.ports.redis), str(os.getpid()))
 
 
+@pytest.mark.long
 def test_a_port_of_another_stack_is_named_with_its_container(fresh: Stack, stack: Stack) -> None:
     _refused(fresh, str(stack.ports.postgres), stack.container("postgres"), arguments=("-e", f"postgres_port={stack.ports.postgres}"))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 
 import psycopg2
+import pytest
 from stack import Stack
 
 DATABASES = ("nexanest", "auth", "portfolio", "analytics", "notifications", "timescale")
@@ -20,6 +21,7 @@ def administrate(stack: Stack, statement: str) -> None:
         connection.cursor().execute(statement)
 
 
+@pytest.mark.long
 def test_a_change_by_hand_is_seen_in_the_status_and_told_in_words_and_nothing_else_is(stack: Stack) -> None:
     administrate(stack, "ALTER TABLE auth.users NO FORCE ROW LEVEL SECURITY")
     try:

@@ -302,6 +302,7 @@ def test_retention_of_an_aggregate_leaves_what_is_made_from_it(ticks: Market) ->
 
 
 @pytest.mark.equivalent
+@pytest.mark.long
 def test_the_server_refreshes_by_itself_and_keeps_a_record(ticks: Market) -> None:
     ticks.converge(continuous_aggregates=[{**HOURLY, "schedule_interval": "1 minute"}])
     ticks.query("UPDATE _rollup.tasks SET last_started = NULL")

@@ -158,6 +158,7 @@ def archive_mode(server: Archived, word: str) -> None:
     server.wait()
 
 
+@pytest.mark.long
 def test_switched_off_it_keeps_no_log_and_switched_on_again_it_begins_with_a_full_backup(server: Archived) -> None:
     off = {"companion": server.companion, "state": "absent"}
     early = server.module("wal_archive", **off)

@@ -260,6 +260,7 @@ def test_a_companion_that_is_away_or_stands_still_costs_its_slot_and_not_the_dis
     assert server.query("SELECT active, wal_status FROM pg_replication_slots") == [(True, "reserved")]
 
 
+@pytest.mark.long
 def test_what_the_companion_had_is_removed_under_it_and_nothing_is_lost(server: Archived) -> None:
     write(server)
     shutil.rmtree(server.received)
