@@ -5,6 +5,9 @@
 
 All new contents are written beside their places before the first of them takes its place, by one rename; those that can be checked are, before the
 first of them does.
+
+Some folders belong to a service, whose processes may exchange what is in them for links at any moment: all is done by descriptors, and below the first of
+the folders that are converged a link is followed only where nobody else could have made it.
 """
 
 from __future__ import annotations
@@ -42,8 +45,11 @@ class Rights:
 
 @dataclass(frozen=True)
 class Folder:
+    """base: the first of the converged folders that is, or is above, this one; what is above that is the host's own, with its links."""
+
     path: Path
     rights: Rights
+    base: Path
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class File:
 
     path: Path
     rights: Rights
+    base: Path
     content: bytes
     validate: str = ""
     replace: bool = True
@@ -73,7 +80,7 @@ class Found:
 
 def folder_change(wanted: Folder, *, follow: bool) -> Change | None:
     """What a folder lacks; HostFilesError where something else is in its place."""
-    status = _status(wanted.path, follow=follow)
+    status = _status(wanted.path, wanted.base, follow=follow)
     if status is None:
         return Change("folder", str(wanted.path), None, wanted.rights.words())
     if not stat.S_ISDIR(status.st_mode):
@@ -85,15 +92,29 @@ def folder_change(wanted: Folder, *, follow: bool) -> Change | None:
 
 def find(wanted: File) -> Found | None:
     """What is at its path; None: nothing."""
-    status = _status(wanted.path, follow=False)
+    status = _status(wanted.path, wanted.base, follow=False)
     if status is None:
         return None
     if stat.S_ISDIR(status.st_mode):
         raise HostFilesError(f"{wanted.path} is a folder, where a file of the stack belongs: look at what is in it, and move it away")
     if not stat.S_ISREG(status.st_mode):
         return Found(None, None)
-    with _telling(wanted.path, "read"):
-        return Found(_rights(status), wanted.path.read_bytes())
+    with _telling(wanted.path, "read"), _parent(wanted.path, wanted.base) as (parent, name):
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
+        with os.fdopen(handle, "rb") as file:
+            return Found(_rights(os.fstat(handle)), file.read())
+
+
+def refuse_homeless(files: Sequence[File], folders: Sequence[Folder]) -> None:
+    """Raises HostFilesError where a file's folder is neither there nor made, or a folder is where its candidate belongs."""
+    made = {parent for folder in folders for parent in (folder.path, *folder.path.parents)}
+    for file in files:
+        above = _status(file.path.parent, file.base, follow=True)
+        if file.path.parent not in made and (above is None or not stat.S_ISDIR(above.st_mode)):
+            raise HostFilesError(f"{file.path} cannot be written: {file.path.parent} is no folder, and is not among those to make")
+        left = _status(file.aside, file.base, follow=False)
+        if left is not None and stat.S_ISDIR(left.st_mode):
+            raise HostFilesError(f"{file.aside} is a folder, where the new contents of {file.path.name} belong: look at what is in it, and move it away")
 
 
 def file_change(wanted: File, found: Found | None) -> Change | None:
@@ -107,21 +128,26 @@ def file_change(wanted: File, found: Found | None) -> Change | None:
 
 
 def make_folder(wanted: Folder, *, follow: bool) -> None:
-    """Make it where it is missing, for nobody else at first, and give it its rights."""
+    """Make it where it is missing, for nobody else at first, and give it its rights. Folders above it are root's, for all to enter."""
     with _telling(wanted.path, "made"):
-        wanted.path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            wanted.path.mkdir(mode=0o700)
-        handle = os.open(wanted.path, os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW))
-        with _closing(handle):
-            _give(handle, wanted.rights)
+        for above in reversed(wanted.path.parents[:-1]):
+            if _status(above, wanted.base, follow=True) is None:
+                with _parent(above, wanted.base) as (parent, name):
+                    os.mkdir(name, 0o755, dir_fd=parent)
+        with _parent(wanted.path, wanted.base) as (parent, name):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=parent)
+            handle = _enter(parent, name, follow=follow)
+            with _closing(handle):
+                _give(handle, wanted.rights)
 
 
 def sweep(files: Sequence[File]) -> None:
     """Remove the candidates of a run that was killed."""
     for file in files:
-        with _telling(file.aside, "removed"):
-            file.aside.unlink(missing_ok=True)
+        if _status(file.aside, file.base, follow=False) is not None:
+            with _telling(file.aside, "removed"), _parent(file.aside, file.base) as (parent, name):
+                os.unlink(name, dir_fd=parent)
 
 
 def write_files(changed: Sequence[tuple[File, Found | None]]) -> None:
@@ -138,9 +164,7 @@ def write_files(changed: Sequence[tuple[File, Found | None]]) -> None:
                 waiting = []
             _put_in_place(wanted, found)
     finally:
-        for wanted in new:
-            with contextlib.suppress(OSError):
-                wanted.aside.unlink(missing_ok=True)
+        sweep(new)
 
 
 def _needs_content(wanted: File, found: Found | None) -> bool:
@@ -149,9 +173,8 @@ def _needs_content(wanted: File, found: Found | None) -> bool:
 
 def _write_aside(wanted: File) -> None:
     """Write the candidate; its rights are right before it has contents."""
-    with _telling(wanted.path, "written"):
-        wanted.aside.unlink(missing_ok=True)
-        handle = os.open(wanted.aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with _telling(wanted.path, "written"), _parent(wanted.aside, wanted.base) as (parent, name):
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent)
         with os.fdopen(handle, "wb") as file:
             _give(handle, wanted.rights)
             file.write(wanted.content)
@@ -163,7 +186,7 @@ def _check(wanted: File) -> None:
     """Ask the command whether it would take the candidate."""
     argv = [part.replace("%s", str(wanted.aside)) for part in shlex.split(wanted.validate)]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=CHECK_TIMEOUT)
+        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False, timeout=CHECK_TIMEOUT)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostFilesError(f"{wanted.path} was left as it was: its check could not run ({error})") from error
     if done.returncode != 0:
@@ -172,14 +195,12 @@ def _check(wanted: File) -> None:
 
 
 def _put_in_place(wanted: File, found: Found | None) -> None:
-    with _telling(wanted.path, "put in place"):
+    with _telling(wanted.path, "put in place"), _parent(wanted.path, wanted.base) as (parent, name):
         if _needs_content(wanted, found):
-            wanted.aside.replace(wanted.path)
-            handle = os.open(wanted.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            with _closing(handle):
-                os.fsync(handle)
+            os.replace(wanted.aside.name, name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
             return
-        handle = os.open(wanted.path, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
         with _closing(handle):
             _give(handle, wanted.rights)
 
@@ -189,12 +210,43 @@ def _give(handle: int, rights: Rights) -> None:
     os.fchmod(handle, rights.mode)
 
 
-def _status(path: Path, *, follow: bool) -> os.stat_result | None:
+@contextlib.contextmanager
+def _parent(path: Path, base: Path) -> Iterator[tuple[int, str]]:
+    """A descriptor of the folder that holds it, and its name there."""
+    outer = base.parent if path.is_relative_to(base) else path.parent
+    handle = os.open(outer, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return path.stat(follow_symlinks=follow)
+        for part in path.relative_to(outer).parts[:-1]:
+            inner = _enter(handle, part, follow=True)
+            os.close(handle)
+            handle = inner
+        yield handle, path.name
+    finally:
+        os.close(handle)
+
+
+def _enter(parent: int, name: str, *, follow: bool) -> int:
+    """Open a folder in a folder; a link is followed only where nobody else could have made it."""
+    status = os.fstat(parent)
+    ours = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | (0 if follow and ours else os.O_NOFOLLOW), dir_fd=parent)
+
+
+def _status(path: Path, base: Path, *, follow: bool) -> os.stat_result | None:
+    """Of what is there; None: nothing, or nothing above it."""
+    try:
+        with _parent(path, base) as (parent, name):
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if not follow or not stat.S_ISLNK(status.st_mode):
+                return status
+            handle = _enter(parent, name, follow=True)
+            with _closing(handle):
+                return os.fstat(handle)
     except FileNotFoundError:
-        if follow and path.is_symlink():
-            raise HostFilesError(f"{path} is a symbolic link to something that is not there: make what it points to, or remove the link") from None
+        if any(above.is_symlink() and not above.exists() for above in (path, *path.parents) if follow or above != path):
+            raise HostFilesError(
+                f"{path} is, or is below, a symbolic link to something that is not there: make what it points to, or remove the link"
+            ) from None
         return None
     except OSError as error:
         raise HostFilesError(f"{path} cannot be looked at: {error.strerror}") from error

@@ -26,7 +26,7 @@ options:
     default: []
     suboptions:
       path:
-        description: Absolute.
+        description: Absolute. Below the first of them, a symbolic link where others than the user of the run can write is no folder.
         type: path
         required: true
       owner: &owner
@@ -117,7 +117,8 @@ objects:
 
 import grp
 import pwd
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ RIGHTS = {
     "mode": {"type": "str", "required": True},
 }
 CONTENT = {"content": {"type": "str"}, "validate": {"type": "str", "default": ""}, "replace": {"type": "bool", "default": True}}
+# Of users and groups: the last one means that nothing is to be changed.
+LAST_NUMBER = 2**32 - 1
 ARGUMENTS = {
     "folders": {"type": "list", "elements": "dict", "default": [], "options": RIGHTS},
     "follow": {"type": "bool", "default": True},
@@ -144,7 +147,7 @@ ARGUMENTS = {
 
 def number(name: str, known: Callable[[str], int], what: str) -> int:
     """Of a user or a group that is given by its name or its number."""
-    if name.isdecimal():
+    if name.isdecimal() and int(name) < LAST_NUMBER:
         return int(name)
     try:
         return known(name)
@@ -160,31 +163,67 @@ def rights(given: Mapping[str, Any]) -> Rights:
     return Rights(owner, group, int(given["mode"], 8))
 
 
-def place(given: Mapping[str, Any]) -> Path:
-    if not given["path"].startswith("/"):
-        raise HostFilesError(f"{given['path']} is no absolute path: it must begin with a slash")
-    return Path(given["path"])
+def place(path: str) -> Path:
+    if not path.startswith("/") or ".." in Path(path).parts:
+        raise HostFilesError(f"{path} is no absolute path: it must begin with a slash, and have no .. in it")
+    # Path keeps two slashes at the beginning.
+    return Path("/", *Path(path).parts[1:])
 
 
-def file_of(given: Mapping[str, Any], secrets: Mapping[str, Any]) -> File:
-    secret = given["path"] in secrets
-    if secret == (given["content"] is not None):
-        raise HostFilesError(f"the contents of {given['path']} must be given once: as content or in secrets")
-    content = str(secrets[given["path"]]) if secret else given["content"]
-    if given["validate"] and "%s" not in given["validate"]:
-        raise HostFilesError(f"the check of {given['path']} must have %s where the file's name belongs")
-    return File(place(given), rights(given), content.encode(), given["validate"], given["replace"], secret)
+def base_of(path: Path, folders: Sequence[Path]) -> Path:
+    """The first of the folders that is, or is above, a path; without one the folder that holds it."""
+    return next((folder for folder in folders if path.is_relative_to(folder)), path.parent)
+
+
+def file_of(given: Mapping[str, Any], secrets: Mapping[Path, Any], folders: Sequence[Path]) -> File:
+    path = place(given["path"])
+    if (path in secrets) == (given["content"] is not None):
+        raise HostFilesError(f"the contents of {path} must be given once: as content or in secrets")
+    content = secrets.get(path, given["content"])
+    if not isinstance(content, str):
+        raise HostFilesError(f"the contents of {path} must be a text")
+    return File(path, rights(given), base_of(path, folders), encoded(path, content), check_of(given), given["replace"], path in secrets)
+
+
+def encoded(path: Path, content: str) -> bytes:
+    try:
+        return content.encode()
+    except UnicodeEncodeError:
+        raise HostFilesError(f"the contents of {path} are no text that can be written as UTF-8") from None
+
+
+def check_of(given: Mapping[str, Any]) -> str:
+    """The command, which can be split into words and names the candidate."""
+    try:
+        if not given["validate"] or any("%s" in word for word in shlex.split(given["validate"])):
+            return str(given["validate"])
+    except ValueError as error:
+        raise HostFilesError(f"the check of {given['path']} is no command: {error}") from None
+    raise HostFilesError(f"the check of {given['path']} must have %s where the file's name belongs")
+
+
+def wanted(parameters: Mapping[str, Any]) -> tuple[list[Folder], list[File]]:
+    """The input, where all of it makes sense."""
+    secrets = {place(path): content for path, content in parameters["secrets"].items()}
+    listed = [place(given["path"]) for given in parameters["folders"]]
+    folders = [Folder(path, rights(given), base_of(path, listed)) for path, given in zip(listed, parameters["folders"], strict=True)]
+    files = [file_of(given, secrets, listed) for given in parameters["files"]]
+    paths = [*listed, *(file.path for file in files)]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise HostFilesError(f"{path} is given twice")
+    unknown = sorted(str(path) for path in set(secrets) - set(paths))
+    if unknown:
+        raise HostFilesError(f"secrets has contents for {', '.join(unknown)}: no file has this path")
+    return folders, files
 
 
 def converge(parameters: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
     """What the module returns."""
     follow = parameters["follow"]
-    folders = [Folder(place(given), rights(given)) for given in parameters["folders"]]
-    files = [file_of(given, parameters["secrets"]) for given in parameters["files"]]
-    unknown = set(parameters["secrets"]) - {str(file.path) for file in files}
-    if unknown:
-        raise HostFilesError(f"secrets has contents for {', '.join(sorted(unknown))}: no file has this path")
+    folders, files = wanted(parameters)
     of_folders = [(folder, change) for folder in folders if (change := host.folder_change(folder, follow=follow))]
+    host.refuse_homeless(files, folders)
     found = [(file, host.find(file)) for file in files]
     of_files = [(file, there, change) for file, there in found if (change := host.file_change(file, there))]
     if not check:

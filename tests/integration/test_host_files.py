@@ -145,7 +145,7 @@ def test_a_killed_run_leaves_the_old_files_and_the_next_one_tidies_up(tmp_path: 
     converge(wanted(tmp_path))
     before = picture(tmp_path)
     arguments = wanted(tmp_path, conf="port = 2\n")
-    arguments["files"][1]["validate"] = "sleep 60 %s"
+    arguments["files"][1]["validate"] = "sh -c 'sleep 60' %s"
     run = start_module("host_files", arguments)
     candidate = tmp_path / "etc" / "conf" / ".conf.new"
     deadline = time.monotonic() + 30
@@ -183,6 +183,25 @@ def test_links_are_followed_where_that_is_wanted_and_never_written_through(tmp_p
     assert not conf.is_symlink()
 
 
+def test_a_link_that_a_service_put_into_its_own_folder_is_never_followed(tmp_path: Path) -> None:
+    """The folders above those that are converged are the host's own: its links are."""
+    victim, host = tmp_path / "victim", tmp_path / "host"
+    (victim / "repository").mkdir(parents=True)
+    host.mkdir()
+    (tmp_path / "link").symlink_to(host)
+    archive = tmp_path / "link" / "archive"
+    folders = [{"path": str(archive / name), "owner": "999", "mode": "0700"} for name in ("", "current", "current/repository")]
+    file = {"path": str(archive / "current" / "conf"), "content": "x", "mode": "0644"}
+    converge({"folders": folders, "files": [file], "follow": False})
+    assert (host / "archive" / "current" / "conf").exists()
+    (host / "archive" / "current").rename(host / "archive" / "aside")
+    (host / "archive" / "current").symlink_to(victim)
+    for given in ({"folders": [folders[0], folders[2]], "follow": False}, {"folders": folders[:1], "files": [file]}, {"folders": [folders[0], folders[2]]}):
+        assert f"{archive}/current" in refused(given)
+    assert sorted(picture(victim)) == ["repository"]
+    assert picture(victim)["repository"][:3] == (0, 0, "0755")
+
+
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "etc" / "conf" / "conf").mkdir(parents=True)
     assert refused(wanted(tmp_path)).startswith(f"{tmp_path}/etc/conf/conf is a folder, where a file of the stack belongs")
@@ -193,7 +212,13 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     assert sorted(picture(other)) == ["etc", "etc/conf"]
     dangling = tmp_path / "dangling"
     dangling.symlink_to(tmp_path / "nothing")
-    assert "to something that is not there" in refused({"folders": [{"path": str(dangling), "mode": "0755"}]})
+    for path in (dangling, dangling / "below"):
+        assert "to something that is not there" in refused({"folders": [{"path": str(path), "mode": "0755"}]})
+    third = tmp_path / "third"
+    (third / "etc" / "conf" / ".conf.new").mkdir(parents=True)
+    for check in (True, False):
+        result = run_module("host_files", wanted(third), check)
+        assert f"{third}/etc/conf/.conf.new is a folder, where the new contents of conf belong" in result["msg"]
 
 
 @pytest.mark.parametrize(
@@ -206,11 +231,47 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
         ({"path": "conf"}, "conf is no absolute path"),
         ({"content": None}, "must be given once"),
         ({"validate": "true"}, "must have %s"),
+        ({"validate": "true '%s"}, "is no command: No closing quotation"),
+        ({"owner": "4294967295"}, "this host has no user 4294967295"),
+        ({"owner": "99999999999"}, "this host has no user 99999999999"),
+        ({"content": "\udc80"}, "are no text that can be written as UTF-8"),
     ],
 )
 def test_wrong_input_is_refused_in_one_sentence(tmp_path: Path, file: dict[str, Any], said: str) -> None:
-    assert said in refused({"files": [{"path": str(tmp_path / "conf"), "content": "", "mode": "0644", **file}]})
+    for check in (True, False):
+        result = run_module("host_files", {"files": [{"path": str(tmp_path / "conf"), "content": "", "mode": "0644", **file}]}, check)
+        assert said in result["msg"]
     assert picture(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"files": [("lost/conf", "")]}, "lost is no folder, and is not among those to make"),
+        ({"files": [("conf", ""), ("conf", "")]}, "conf is given twice"),
+        ({"files": [("conf", "")], "folders": ["conf"]}, "conf is given twice"),
+        ({"files": [("../conf", "")]}, "have no .. in it"),
+        ({"files": [("conf", None)], "secrets": {"conf": None}}, "must be a text"),
+        ({"files": [("conf", "")], "secrets": {"other": "x"}}, "no file has this path"),
+    ],
+)
+def test_input_that_does_not_fit_together_is_refused_in_both_modes(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    arguments = {
+        "files": [{"path": f"{tmp_path}/{path}", "content": content, "mode": "0644"} for path, content in given["files"]],
+        "folders": [{"path": f"{tmp_path}/{path}", "mode": "0755"} for path in given.get("folders", [])],
+        "secrets": {f"{tmp_path}/{path}": content for path, content in given.get("secrets", {}).items()},
+    }
+    for check in (True, False):
+        result = run_module("host_files", arguments, check)
+        assert result["failed"]
+        assert said in result["msg"]
+    assert picture(tmp_path) == {}
+
+
+def test_a_path_is_the_same_however_it_is_written(tmp_path: Path) -> None:
+    file = {"path": f"{tmp_path}//conf", "mode": "0600"}
+    converge({"files": [file], "secrets": {f"{tmp_path}/./conf": "x"}})
+    assert picture(tmp_path)["conf"][2:] == ("0600", "x")
 
 
 def test_contents_that_no_file_wants_are_refused(tmp_path: Path) -> None:
