@@ -168,7 +168,7 @@ class _Dump:
     def _picture(self, cursor: Any, found: Database) -> None:
         """The catalog, for the restore to compare with, and what pg_dump leaves out of the dump."""
         rows: list[Sequence[Any]] = [[kind, name, properties] for (kind, name), properties in _catalog.snapshot_within(cursor).items()]
-        rows += [*user_mappings.read(cursor), *labels.read(cursor)]
+        rows += [*user_mappings.read(cursor), *labels.own(cursor)]
         (self.workshop.plain / found.catalog).write_text(json.dumps(rows), encoding="utf-8")
 
     def _pg_dump(self, moment: str, sizes: Mapping[tuple[str, str], int]) -> None:

@@ -111,6 +111,10 @@ class PostgresTarget:
             except (*_FAILURES, STATEMENT_ERROR) as error:
                 raise TargetError(f"{item.label}: {' '.join(str(error).split())}") from error
             material.loader.progress.end(item.label, "its copy is what the set says")
+        if items and material.roles:
+            # In a copy: a database's own settings may be what loads the labels' providers.
+            with self.server.session(ledger.side_name(self.restore, items[-1].number)) as session, session.cursor() as cursor:
+                roles.label(cursor, material.description, material.roles)
 
     def discard(self) -> None:
         """Remove the copies that never were in use, and the roles that this very run made for them."""
@@ -241,9 +245,11 @@ class _Copy:
         self.awake: list[int] = []
 
     def make(self) -> None:
-        self._register()
-        self._load()
         settings = self.material.names.settings(settings_of(self.material.description, self.database.name))
+        self._register()
+        with self.server.control.cursor() as cursor:
+            database_settings.preload(cursor, self.side, settings)
+        self._load()
         database_settings.dress(self.server.control, self.side, self.database, settings)
         with self.server.session(self.side) as session:
             with session.cursor() as cursor:
@@ -317,7 +323,7 @@ class _Copy:
         wanted = self.material.names.catalog(pictured)
         there = Names(self.material.found.roles).catalog([(*key, properties) for key, properties in _catalog.snapshot(session).items()])
         with session.cursor() as cursor:
-            mappings, labelled = user_mappings.read(cursor), labels.read(cursor)
+            mappings, labelled = user_mappings.read(cursor), labels.own(cursor)
         self.material.loader.progress.begin(self.item.label, "counting its rows and collecting statistics")
         counted = count_and_analyze(lambda: self.server.session(self.side), self.material.loader.jobs)
         self.material.loader.progress.begin(self.item.label, "comparing it with the set")

@@ -30,7 +30,7 @@ def create(cursor: Any, description: Mapping[str, Any], names: Sequence[str]) ->
 
 
 def _create_all(cursor: Any, description: Mapping[str, Any], names: set[str]) -> None:
-    """Roles first, then who is a member of which, then settings and labels."""
+    """Roles first, then who is a member of which, then settings."""
     for role in description["roles"]:
         if role["name"] in names:
             _create(cursor, role)
@@ -43,12 +43,11 @@ def _create_all(cursor: Any, description: Mapping[str, Any], names: set[str]) ->
     for row in description["settings"]:
         if row["role"] in names and not row["database"]:
             assign(cursor, sql.SQL("ROLE {}").format(sql.Identifier(row["role"])), row["settings"])
-    _label(cursor, description.get("role_labels", ()), names)
 
 
-def _label(cursor: Any, rows: Sequence[Mapping[str, Any]], names: set[str]) -> None:
-    """Sets of before have none."""
-    for row in rows:
+def label(cursor: Any, description: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Give roles their security labels, in a session that has the providers' libraries."""
+    for row in description.get("role_labels", ()):  # sets of before have none
         if row["role"] in names:
             labels.give(cursor, sql.SQL("ROLE {}").format(sql.Identifier(row["role"])), row["provider"], row["label"])
 

@@ -28,6 +28,8 @@ _LISTS = {
     "unix_socket_directories",
 }
 
+_PRELOADING = ("local_preload_libraries", "session_preload_libraries")
+
 _SETTINGS = """
 SELECT CASE WHEN s.setrole = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(s.setrole)::text END, s.setconfig FROM pg_catalog.pg_db_role_setting s
 JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase WHERE d.datname = %s
@@ -76,6 +78,12 @@ def dress(session: psycopg2.extensions.connection, name: str, database: Database
         for role, texts in settings:
             where = sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), identifier) if role else sql.SQL("DATABASE {}").format(identifier)
             assign(cursor, where, texts)
+
+
+def preload(cursor: Any, name: str, settings: Sequence[tuple[str, list[str]]]) -> None:
+    """Of its settings those without which some of its content cannot be loaded: libraries, as the providers of security labels."""
+    wanted = [text for role, texts in settings if not role for text in texts if text.partition("=")[0] in _PRELOADING]
+    assign(cursor, sql.SQL("DATABASE {}").format(sql.Identifier(name)), wanted)
 
 
 def assign(cursor: Any, where: Any, texts: Sequence[str]) -> None:

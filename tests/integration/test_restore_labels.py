@@ -35,8 +35,16 @@ SECURITY LABEL ON SCHEMA app IS 'of a schema';
 SECURITY LABEL ON FUNCTION app.watch() IS 'of a function';
 SECURITY LABEL ON EVENT TRIGGER watch IS 'of an event trigger';
 SECURITY LABEL ON LARGE OBJECT 77 IS 'of a large object';
+CREATE TYPE app.pair AS (x int);
 SECURITY LABEL ON DATABASE shop IS 'of a database';
 SECURITY LABEL ON ROLE keeper IS 'of a role';
+"""
+# Objects that are PostgreSQL's own or an extension's, and columns of types: pg_dump leaves their labels out.
+UNDUMPED = """
+SECURITY LABEL FOR test ON FUNCTION pg_catalog.lower(text) IS 'x';
+SECURITY LABEL ON SCHEMA pg_catalog IS 'x';
+SECURITY LABEL ON FUNCTION citext_eq(citext, citext) IS 'x';
+SECURITY LABEL ON COLUMN app.pair.x IS 'x';
 """
 KINDS = ["column", "database", "event trigger", "function", "large object", "role", "schema", "table"]
 
@@ -48,9 +56,13 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
+def install(server: Server, library: Path) -> None:
+    subprocess.run(["docker", "cp", str(library), f"{server.container}:/usr/lib/postgresql/17/lib/label_provider.so"], check=True, timeout=60)
+
+
 def provide(server: Server, library: Path) -> None:
     """New sessions have it."""
-    subprocess.run(["docker", "cp", str(library), f"{server.container}:/usr/lib/postgresql/17/lib/label_provider.so"], check=True, timeout=60)
+    install(server, library)
     server.query("ALTER SYSTEM SET session_preload_libraries = 'label_provider'")
     server.query("SELECT pg_reload_conf()")
     deadline = time.monotonic() + 30
@@ -87,6 +99,32 @@ def test_they_come_back_and_one_that_is_changed_is_a_change(labelled: tuple[Rest
     assert restorer.server.query(LABELS, database="shop") == there
     restorer.restored(made, **{"as": "shop_copy"})
     assert restorer.server.query(LABELS, database="shop_copy") == there
+
+
+def test_labels_that_no_dump_holds_keep_no_set_from_coming_back(labelled: tuple[Restorer, str, list[Any]]) -> None:
+    restorer, _made, _there = labelled
+    server = restorer.server
+    server.query(UNDUMPED, database="shop")
+    source = {"name": "postgres", "kind": "postgresql", "container": server.container, **server.login}
+    made = run_module("backup_set", {"backup_dir": str(restorer.backups), "stack": "shop", "servers": [source], "encrypt": False})
+    assert not made["failed"], made
+    restorer.restored(made["set"]["id"], **{"as": "another_copy"}, databases=["shop"])
+
+
+def test_a_provider_that_one_database_loads_is_enough(provider: Path, tmp_path: Path) -> None:
+    """On the server that made the set and on the one that gets it: both have the library, and no setting of their own."""
+    with postgres_server(prefix="tl") as server, postgres_server(prefix="tl") as bare:
+        for one in (server, bare):
+            install(one, provider)
+        server.query("CREATE ROLE keeper")
+        server.query("CREATE DATABASE shop OWNER keeper")
+        server.query("ALTER DATABASE shop SET session_preload_libraries = 'label_provider'")
+        server.query(CONTENT, database="shop")
+        source = {"name": "postgres", "kind": "postgresql", "container": server.container, **server.login}
+        made = run_module("backup_set", {"backup_dir": str(tmp_path / "backups"), "stack": "shop", "servers": [source], "encrypt": False})
+        assert not made["failed"], made
+        Restorer(bare, tmp_path / "backups", tmp_path / "state").restored(made["set"]["id"])
+        assert bare.query(LABELS, database="shop") == server.query(LABELS, database="shop")
 
 
 def test_a_server_without_their_provider_is_told_what_it_lacks_and_left_as_it_is(
