@@ -44,6 +44,7 @@ def mark(session: psycopg2.extensions.connection, awake: list[int]) -> str:
     with session.cursor() as cursor:
         cursor.execute(_COUNTERS)
         counters = cursor.fetchall()
+        # Without labels the mark is the one of before they were looked at.
         besides = [user_mappings.read(cursor), *filter(None, [labels.everything(cursor)])]
     found = facts.database(session, "", "")
     catalog = [[kind, name, properties] for (kind, name), properties in _catalog.snapshot(session).items()]

@@ -71,20 +71,32 @@ def provide(server: Server, library: Path) -> None:
         time.sleep(0.05)
 
 
+def fill(server: Server, settings: str = "") -> None:
+    """The database, its role, and a label of each kind."""
+    server.query("CREATE ROLE keeper")
+    server.query("CREATE DATABASE shop OWNER keeper")
+    if settings:
+        server.query(f"ALTER DATABASE shop SET {settings}")
+    server.query(CONTENT, database="shop")
+
+
+def backup(server: Server, folder: Path) -> str:
+    """The id of a set of it."""
+    source = {"name": "postgres", "kind": "postgresql", "container": server.container, **server.login}
+    made = run_module("backup_set", {"backup_dir": str(folder), "stack": "shop", "servers": [source], "encrypt": False})
+    assert not made["failed"], made
+    return str(made["set"]["id"])
+
+
 @pytest.fixture(scope="module")
 def labelled(provider: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Restorer, str, list[Any]]]:
     folder = tmp_path_factory.mktemp("labels")
     with postgres_server(prefix="tl") as server:
         provide(server, provider)
-        server.query("CREATE ROLE keeper")
-        server.query("CREATE DATABASE shop OWNER keeper")
-        server.query(CONTENT, database="shop")
-        source = {"name": "postgres", "kind": "postgresql", "container": server.container, **server.login}
-        made = run_module("backup_set", {"backup_dir": str(folder / "backups"), "stack": "shop", "servers": [source], "encrypt": False})
-        assert not made["failed"], made
+        fill(server)
         there = server.query(LABELS, database="shop")
         assert [row[0] for row in there] == KINDS
-        yield Restorer(server, folder / "backups", folder / "state"), made["set"]["id"], there
+        yield Restorer(server, folder / "backups", folder / "state"), backup(server, folder / "backups"), there
 
 
 def test_they_come_back_and_one_that_is_changed_is_a_change(labelled: tuple[Restorer, str, list[Any]]) -> None:
@@ -103,12 +115,8 @@ def test_they_come_back_and_one_that_is_changed_is_a_change(labelled: tuple[Rest
 
 def test_labels_that_no_dump_holds_keep_no_set_from_coming_back(labelled: tuple[Restorer, str, list[Any]]) -> None:
     restorer, _made, _there = labelled
-    server = restorer.server
-    server.query(UNDUMPED, database="shop")
-    source = {"name": "postgres", "kind": "postgresql", "container": server.container, **server.login}
-    made = run_module("backup_set", {"backup_dir": str(restorer.backups), "stack": "shop", "servers": [source], "encrypt": False})
-    assert not made["failed"], made
-    restorer.restored(made["set"]["id"], **{"as": "another_copy"}, databases=["shop"])
+    restorer.server.query(UNDUMPED, database="shop")
+    restorer.restored(backup(restorer.server, restorer.backups), **{"as": "another_copy"}, databases=["shop"])
 
 
 def test_a_provider_that_one_database_loads_is_enough(provider: Path, tmp_path: Path) -> None:
@@ -116,14 +124,8 @@ def test_a_provider_that_one_database_loads_is_enough(provider: Path, tmp_path: 
     with postgres_server(prefix="tl") as server, postgres_server(prefix="tl") as bare:
         for one in (server, bare):
             install(one, provider)
-        server.query("CREATE ROLE keeper")
-        server.query("CREATE DATABASE shop OWNER keeper")
-        server.query("ALTER DATABASE shop SET session_preload_libraries = 'label_provider'")
-        server.query(CONTENT, database="shop")
-        source = {"name": "postgres", "kind": "postgresql", "container": server.container, **server.login}
-        made = run_module("backup_set", {"backup_dir": str(tmp_path / "backups"), "stack": "shop", "servers": [source], "encrypt": False})
-        assert not made["failed"], made
-        Restorer(bare, tmp_path / "backups", tmp_path / "state").restored(made["set"]["id"])
+        fill(server, "session_preload_libraries = 'label_provider'")
+        Restorer(bare, tmp_path / "backups", tmp_path / "state").restored(backup(server, tmp_path / "backups"))
         assert bare.query(LABELS, database="shop") == server.query(LABELS, database="shop")
 
 
