@@ -69,15 +69,15 @@ def refuse_stuck(cluster: Cluster, login: Mapping[str, Any]) -> None:
     raise ArchiveError(f"segments do not arrive in the repository ({words or 'its server does not say why'}): {todo}")
 
 
-def take(cluster: Cluster, kind: str, info: Info, login: Mapping[str, Any], heard: Callable[[str], None]) -> None:
-    """Take it. The caller holds the archive's lock, and info is what the repository holds."""
+def take(cluster: Cluster, kind: str, info: Info, login: Mapping[str, Any], heard: Callable[[str], None]) -> Info:
+    """Take it. The caller holds the archive's lock, and info is what the repository holds. What it holds then."""
     drop([*left_by_a_killed_run(cluster, info), *dead_halves(cluster, info)])
     refuse_full(cluster, kind, info)
     refuse_stuck(cluster, login)
     before, note = {path.name for path in halves(cluster, info)}, cluster.folder / NOTE
     note.write_text(json.dumps(sorted(before)), encoding="utf-8")
     try:
-        Repository(cluster).backup(kind, heard)
+        return Repository(cluster).backup(kind, heard)
     except RepositoryError as error:
         # What it left may be what fills the disk.
         if not locked(error):

@@ -29,6 +29,7 @@ _LOCKED = "[050]"
 _BROKEN = 99
 # … (bundle 20250531-020000F/1/58072, 8KB, 5.76%) checksum …
 _PROGRESS = re.compile(r"[( ](?P<done>\d+(?:\.\d+)?)%\)")
+_INFO = ("info", "--output=json")
 _TROUBLE = re.compile(r"(?:checksum invalid|missing|other|size invalid|error): *[1-9]|status: error|invalid checksum|ERROR", re.IGNORECASE)
 
 
@@ -79,7 +80,7 @@ class Repository:
     cluster: Cluster
 
     def info(self) -> Info:
-        return parse_info(self._run(["info", "--output=json"], read_only=True, locked=False), self.cluster.name)
+        return self._parsed(self._run(_INFO, read_only=True, locked=False))
 
     def create(self) -> None:
         """Make the stanza, for the cluster that runs."""
@@ -89,9 +90,9 @@ class Repository:
         """Have the server switch its segment, and wait until that is archived."""
         self._patiently(["check"], beside_server=True)
 
-    def backup(self, kind: str, heard: Callable[[str], None] | None = None) -> None:
-        """Take a backup (full, diff or incr), and drop what the retention does not want."""
-        self._patiently([f"--type={kind}", "backup"], beside_server=True, heard=heard)
+    def backup(self, kind: str, heard: Callable[[str], None] | None = None) -> Info:
+        """Take a backup (full, diff or incr), and drop what the retention does not want. What is there then."""
+        return self._parsed(self._patiently([f"--type={kind}", "backup"], then=_INFO, beside_server=True, heard=heard))
 
     def restore(self, target: Path, options: Sequence[str], heard: Callable[[str], None] | None = None) -> None:
         """Write a backup into an empty folder of this host."""
@@ -104,7 +105,10 @@ class Repository:
         text = self._run(["verify", "--output=text", "--verbose"], heard=said.append, read_only=True)
         return troubles([*text.splitlines(), *said])
 
-    def _patiently(self, argv: Sequence[str], *, beside_server: bool, heard: Callable[[str], None] | None = None) -> None:
+    def _parsed(self, text: str) -> Info:
+        return parse_info(text, self.cluster.name)
+
+    def _patiently(self, argv: Sequence[str], *, then: Sequence[str] = (), beside_server: bool, heard: Callable[[str], None] | None = None) -> str:
         deadline = time.monotonic() + LOCK_PATIENCE
         mounts = [
             archive.bind(self.cluster.data, self.cluster.pgdata),
@@ -112,15 +116,21 @@ class Repository:
         ]
         while True:
             try:
-                self._run(argv, mounts=mounts if beside_server else [], heard=heard)
-                return
+                return self._run(argv, then=then, mounts=mounts if beside_server else [], heard=heard)
             except RepositoryError as error:
                 if not locked(error) or time.monotonic() > deadline:
                     raise
             time.sleep(2)
 
     def _run(
-        self, argv: Sequence[str], *, mounts: Sequence[str] = (), heard: Callable[[str], None] | None = None, read_only: bool = False, locked: bool = True
+        self,
+        argv: Sequence[str],
+        *,
+        then: Sequence[str] = (),
+        mounts: Sequence[str] = (),
+        heard: Callable[[str], None] | None = None,
+        read_only: bool = False,
+        locked: bool = True,
     ) -> str:
         if not self.cluster.home.is_dir():
             raise RepositoryError(f"{self.cluster.home} is missing (is its disk mounted?)")
@@ -134,9 +144,9 @@ class Repository:
             mounts=(archive.bind(self.cluster.config / "pgbackrest", archive.CONFIG), *mounts),
         )
         level = "detail" if heard else "warn"
-        words = [f"--stanza={self.cluster.name}", "--log-level-console=off", f"--log-level-stderr={level}"]
+        words = ["pgbackrest", f"--stanza={self.cluster.name}", "--log-level-console=off", f"--log-level-stderr={level}"]
         try:
-            return bulk.run(["pgbackrest", *words, *argv], heard=heard)
+            return bulk.run([*words, *argv], then=[*words, *then] if then else (), heard=heard)
         except BulkError as error:
             raise RepositoryError(explained(str(error))) from error
 

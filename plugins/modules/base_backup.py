@@ -104,7 +104,6 @@ from ansible_collections.nexanest.database.plugins.module_utils._connection impo
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import (
     BaseBackup,
     Info,
-    Repository,
     RepositoryError,
     remove_left_behind,
     shares,
@@ -152,8 +151,7 @@ def take(cluster: Cluster, params: dict[str, Any], before: Info) -> tuple[Info, 
     """Take it, and see it there."""
     progress = Progress(params["progress_file"])
     progress.begin(cluster.name, f"taking a base backup ({params['type']})")
-    base.take(cluster, params["type"], before, params, shares(progress, cluster.name))
-    after = Repository(cluster).info()
+    after = base.take(cluster, params["type"], before, params, shares(progress, cluster.name))
     known = {backup.label for backup in before.backups}
     if after.newest is None or after.newest.label in known or after.newest.damaged:
         raise ArchiveError("pgBackRest reported success, but its repository has no new backup: look at it with pgbackrest info")

@@ -22,24 +22,12 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / folder) for folder in 
 
 from backups import BACKUP_ROLE, new_key, recipient_of  # noqa: E402  beside the tests
 from modules import run_module, start_module  # noqa: E402
+from realistic_rows import tables  # noqa: E402
 from servers import Server, postgres_server  # noqa: E402
 
 MEGABYTES = int(os.environ.get("BENCH_BACKUP_MB", "2048"))
 PASSWORD = "bench"
 DATABASE = "bench"
-# About 380 bytes a row with its indexes.
-# Prices as a random walk, texts of words, times, a JSON document, two indexes. Four tables: all, a half, a third, a quarter of the rows.
-ROWS_PER_MB = 5200
-TABLE = """
-CREATE TABLE {0} (id bigint PRIMARY KEY, at timestamptz NOT NULL, user_id uuid NOT NULL, symbol text NOT NULL, price numeric(18, 6) NOT NULL,
-  quantity numeric(18, 6) NOT NULL, note text NOT NULL, details jsonb NOT NULL);
-INSERT INTO {0} SELECT n, timestamptz '2026-01-01' + n * interval '3 seconds', md5((n % 50000)::text)::uuid, 'SYM' || n % 200,
-  100 + 20 * sin(n / 5000.0) + random(), (random() * 1000)::numeric(18, 6),
-  (SELECT string_agg(substr(md5((n * w % 4096)::text), 1, 7), ' ') FROM generate_series(1, 12) w),
-  jsonb_build_object('venue', n % 4, 'order', md5(n::text), 'flags', array[n % 2, n % 3])
-FROM generate_series(1, {1}) n;
-CREATE INDEX ON {0} (user_id, at);
-"""
 
 
 @dataclass
@@ -101,8 +89,8 @@ def prepared() -> Iterator[Bench]:
     with tempfile.TemporaryDirectory() as folder, postgres_server(prefix="bench", disk=disk, memory=f"{MEGABYTES * 5 + 2048}m", settings=settings) as server:
         server.query(f"CREATE ROLE {BACKUP_ROLE} LOGIN BYPASSRLS PASSWORD '{PASSWORD}'; GRANT pg_read_all_data TO {BACKUP_ROLE}")
         server.query(f"CREATE DATABASE {DATABASE}")
-        for number in range(4):
-            server.query(TABLE.format(f"t{number}", MEGABYTES * ROWS_PER_MB // 4 // (number + 1)), database=DATABASE)
+        for statement in tables(MEGABYTES):
+            server.query(statement, database=DATABASE)
         server.query("VACUUM ANALYZE", database=DATABASE)
         yield Bench(server, Path(folder), new_key(Path(folder)))
 

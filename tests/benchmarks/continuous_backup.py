@@ -1,13 +1,17 @@
 """Continuous backup: what it costs writers, what a base backup costs beside pgBackRest called by hand, and what is lost with the server and its volume.
 
 Alone: python tests/benchmarks/continuous_backup.py [ROUNDS] [LOSSES]   (3 rounds of each figure, 10 losses by way)
+BENCH_ARCHIVE_MB: of what base backups are taken.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,13 +19,17 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / folder) for folder in ("tests/integration", ".ansible_dev")]
 
-from archives import ADMIN, Archived, archived_server  # noqa: E402  beside the tests
-from containers import docker  # noqa: E402
+from archives import ADMIN, UID, Archived, archived_server  # noqa: E402  beside the tests
+from containers import docker, newest_image  # noqa: E402
 from losses import loss  # noqa: E402
+from realistic_rows import tables  # noqa: E402
 
 CLIENTS = (1, 8, 32)
 SECONDS = 10
 SCALE = 30
+MEGABYTES = int(os.environ.get("BENCH_ARCHIVE_MB", "2560"))
+WHAT = ("full", "incr", "recovery")
+PGDATA = "/var/lib/postgresql/data/pgdata"
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -84,34 +92,88 @@ def by_hand(server: Archived, *words: str) -> None:
 
 
 def base_backups(rounds: int) -> list[str]:
-    """Ours beside pgBackRest called by hand."""
-    lines = []
+    """Ours beside pgBackRest called by hand: full, incremental, and a recovery to the latest moment."""
     with archived_server("bench", archive_timeout="60s", shared_buffers="256MB", max_wal_size="1GB") as server:
-        pgbench(server, "-i", "-q", "-s", str(SCALE * 4))
+        for statement in tables(MEGABYTES):
+            server.query(statement)
+        for number in range(4):  # an index in random order changes everywhere with any row
+            server.query(f"DROP INDEX t{number}_user_id_at_idx")
+        size = int(server.query("SELECT sum(pg_database_size(oid))::bigint FROM pg_database")[0][0])
         times: dict[str, list[float]] = {}
         share: list[float] = []
         for _round in range(rounds):
-            for kind in ("full", "incr"):
-                for way in ("ours", "by hand"):
-                    if kind == "incr":  # a hundredth of the rows, side by side
-                        first = random.randrange(99 * SCALE * 4 * 1000)  # noqa: S311  no secret
-                        server.query(f"UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid BETWEEN {first} AND {first + SCALE * 4 * 1000}")
-                        server.query("CHECKPOINT")
-                    work = (lambda kind=kind: ours(server, kind)) if way == "ours" else (lambda kind=kind: by_hand(server, f"--type={kind}", "backup"))
-                    times.setdefault(f"{kind} {way}", []).append(seconds(work))
+            _round_of(server, times)
             info = server.module("base_backup", type="incr", unless_newer_than="1h")["backup"]
-            fulls = [size for label, size in stored(server) if label.endswith("F")]
+            fulls = [stored_bytes for label, stored_bytes in stored(server) if label.endswith("F")]
             share.append(info["stored"] / fulls[-1])
-        for kind in ("full", "incr"):
-            mine, theirs = statistics.median(times[f"{kind} ours"]), statistics.median(times[f"{kind} by hand"])
-            lines.append(f"{kind} base backup: {mine / theirs:.2f} times pgBackRest by hand ({mine:.1f} s against {theirs:.1f} s)")
-        lines.append(f"an incremental one after changes to a hundredth of the rows: {100 * statistics.median(share):.1f} % of the full one's bytes")
+    lines = [f"base backups of {size / 1e9:.1f} GB"]
+    for what in WHAT:
+        mine, theirs = times[f"{what} ours"], times[f"{what} by hand"]
+        ratio = statistics.median(mine) / statistics.median(theirs)
+        lines.append(f"{what}: {ratio:.2f} times pgBackRest by hand ({spread(mine)} against {spread(theirs)})")
+    lines.append(f"an incremental one after changes to a hundredth of the rows: {100 * statistics.median(share):.1f} % of the full one's bytes")
     return lines
+
+
+def _round_of(server: Archived, times: dict[str, list[float]]) -> None:
+    for kind in ("full", "incr"):
+        for way in random.sample(("ours", "by hand"), 2):  # whoever is second finds more in memory
+            if kind == "incr":
+                change(server)
+            work = (lambda kind=kind: ours(server, kind)) if way == "ours" else (lambda kind=kind: by_hand(server, f"--type={kind}", "backup"))
+            times.setdefault(f"{kind} {way}", []).append(seconds(work))
+    for way in random.sample(("ours", "by hand"), 2):
+        times.setdefault(f"recovery {way}", []).append(seconds(lambda way=way: recovered(server) if way == "ours" else recovered_by_hand(server)))
+        if way == "ours":
+            server.pitr("cleaned")
+
+
+def change(server: Archived) -> None:
+    """A hundredth of the rows of each table, side by side."""
+    for number in range(4):
+        last = int(server.query(f"SELECT max(id) FROM t{number}")[0][0])
+        first = random.randrange(last * 99 // 100)  # noqa: S311  no secret
+        server.query(f"UPDATE t{number} SET price = price + 1 WHERE id BETWEEN {first} AND {first + last // 100}")
+    server.query("CHECKPOINT")
+
+
+def spread(figures: list[float]) -> str:
+    return f"{statistics.median(figures):.1f} s, {min(figures):.1f} to {max(figures):.1f}"
 
 
 def ours(server: Archived, kind: str) -> None:
     found = server.module("base_backup", type=kind)
     assert not found["failed"], found
+
+
+def recovered(server: Archived) -> None:
+    found = server.pitr()
+    assert not found["failed"], found
+
+
+def recovered_by_hand(server: Archived) -> None:
+    """As an operator would: pgBackRest's restore into an empty folder, then a server on it until it answers at the end of the log."""
+    name, data = f"{server.name}-hand", server.data.parent / "by-hand"
+    data.mkdir(mode=0o700)
+    os.chown(data, UID, UID)
+    mounts = (f"{data}:{PGDATA}", f"{server.archive}/current:/archive/current:ro", f"{server.config}/pgbackrest:/etc/pgbackrest:ro")
+    conf = (f"{server.folder}/timescaledb/conf:/etc/nexanest:ro", f"{server.config}/tools:/archive-tools:ro")
+    common = ["--label", f"nexanest.database.test={server.name}", "--network", "none", "--user", f"{UID}:{UID}", "--tmpfs", "/tmp:mode=1777"]
+    volumes = [part for mount in (*mounts, *conf) for part in ("--volume", mount)]
+    image = newest_image("timescaledb")
+    docker("run", "--rm", *common, *volumes, "--entrypoint", "pgbackrest", image, "--stanza=timescaledb", "restore")
+    settings = ("config_file=/etc/nexanest/postgresql.conf", "hba_file=/etc/nexanest/pg_hba.conf", "ident_file=/etc/nexanest/pg_ident.conf")
+    quiet = ("archive_mode=off", "unix_socket_directories=/tmp", "synchronous_standby_names=", "timescaledb.max_background_workers=0")
+    words = [part for setting in (*settings, *quiet) for part in ("-c", setting)]
+    docker("run", "--detach", "--name", name, *common, *volumes, "--entrypoint", "postgres", image, "-D", PGDATA, *words)
+    try:
+        asked = ["docker", "exec", name, "psql", "-h", "/tmp", "-U", ADMIN, "-d", "postgres", "-At", "-c", "SELECT pg_is_in_recovery()"]
+        while subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60).stdout.strip() != "f":
+            assert docker("ps", "--quiet", "--filter", f"name={name}"), "it ended"
+            time.sleep(0.5)
+    finally:
+        docker("rm", "--force", "--volumes", name)
+        shutil.rmtree(data)
 
 
 def stored(server: Archived) -> list[tuple[str, int]]:

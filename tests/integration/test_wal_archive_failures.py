@@ -31,11 +31,11 @@ def server() -> Iterator[Archived]:
         yield found
 
 
-def until(true: Callable[[], Any], limit: float = 60) -> Any:
+def until(true: Callable[[], Any], limit: float = 60, pause: float = 0.05) -> Any:
     deadline = time.monotonic() + limit
     while not (found := true()):
         assert time.monotonic() < deadline, f"not within {limit:.0f} s"
-        time.sleep(0.05)
+        time.sleep(pause)
     return found
 
 
@@ -101,11 +101,17 @@ def unwritable(folder: Path) -> Iterator[None]:
             path.chmod(0o750)
 
 
-def begun(server: Archived, **options: Any) -> subprocess.Popen[str]:
-    """A base backup that has written something, and is not done."""
+@contextlib.contextmanager
+def begun(server: Archived, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A base backup that has written something and is not done before the block ends: the archiver stands still, and pgBackRest waits for a segment."""
+    archiver = next(int(line.split()[0]) for line in docker("top", server.container, "-eo", "pid,args").splitlines() if "archiver" in line)
     run = server.begin("base_backup", **options)
-    until(lambda: halves(server))
-    return run
+    until(lambda: halves(server), pause=0.01)
+    os.kill(archiver, signal.SIGSTOP)
+    try:
+        yield run
+    finally:
+        os.kill(archiver, signal.SIGCONT)
 
 
 def ended(run: subprocess.Popen[str]) -> dict[str, Any]:
@@ -125,10 +131,10 @@ def taken(found: dict[str, Any]) -> None:
 
 def test_a_base_backup_whose_pgbackrest_is_killed_leaves_nothing_and_the_next_one_is_whole(server: Archived) -> None:
     before = labels(server)
-    run = begun(server, type="full")
-    assert server.module("wal_archive_info")["archive"]["backups"] == len(before), "a half one is none"
-    docker("kill", *tools(server))
-    refused(ended(run), "no base backup of timescaledb was taken", "it was killed while it worked", "run this again")
+    with begun(server, type="full") as run:
+        assert server.module("wal_archive_info")["archive"]["backups"] == len(before), "a half one is none"
+        docker("kill", *tools(server))
+        refused(ended(run), "no base backup of timescaledb was taken", "it was killed while it worked", "run this again")
     assert labels(server) == before
     assert not server.complaints()
     made = server.module("base_backup", type="full")
@@ -138,21 +144,24 @@ def test_a_base_backup_whose_pgbackrest_is_killed_leaves_nothing_and_the_next_on
 
 @pytest.mark.long
 def test_a_base_backup_whose_run_is_killed_as_a_whole_is_ended_by_the_next_one(server: Archived) -> None:
-    run = begun(server, type="full")
-    half = halves(server)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait(timeout=30)
-    assert tools(server), "its pgBackRest goes on"
-    made = server.module("base_backup", type="full")
-    assert not made["failed"], made
+    with begun(server, type="full") as run:
+        half = halves(server)
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait(timeout=30)
+        (left,) = tools(server)
+        again = server.begin("base_backup", type="full")
+        until(lambda: left not in tools(server))
+    taken(ended(again))
     assert not set(half) & set(labels(server))
     assert tools(server) == []
 
 
 @pytest.mark.long
 def test_two_base_backups_at_once_are_one_after_the_other(server: Archived) -> None:
-    first = begun(server, type="incr")
-    refused(server.module("base_backup", lock_wait=0), "another run works in", f"process {first.pid}, base_backup of timescaledb", "Wait until it has ended")
+    with begun(server, type="incr") as first:
+        refused(
+            server.module("base_backup", lock_wait=0), "another run works in", f"process {first.pid}, base_backup of timescaledb", "Wait until it has ended"
+        )
     second = server.module("base_backup", lock_wait=120)
     assert not second["failed"], second
     assert ended(first)["backup"]["label"] < second["backup"]["label"]
