@@ -17,6 +17,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._archive_failure
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import moment
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable, connect
+from ansible_collections.nexanest.database.plugins.module_utils._disks import survives
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, History, Record
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
@@ -76,6 +77,7 @@ def look(params: Mapping[str, Any]) -> Facts:
         disk_total=disk.total if disk else None,
         full_stored=max((backup.stored for backup in info.backups if backup.type == "full"), default=None),
         received=cluster.received.is_dir(),
+        survives=survives(cluster.data, cluster.folder) if cluster.data.is_dir() and cluster.folder.is_dir() else "",
         failure=said(cluster.container) if failing else "",
         paused=(cluster.home / PAUSED).exists(),
         **_offsite(cluster, params),

@@ -32,7 +32,8 @@ class Facts:
     archived_*, failed_*: of the last segment that did or did not arrive in the repository; slot: wal_status of the companion's; safe_bytes: how much may
     still be written before the slot is given up, of keep_bytes; aside: clusters whose archives are kept; recovery: phase and target; drills: the oldest first.
     folder: of the archives, disk_*: of its file system; full_stored: bytes that the largest full backup takes there; received: whether the companion's folder
-    is there; failure: pgBackRest's words about the last segment that did not arrive; paused: it was off, and there is no base backup since.
+    is there; survives: the loss of what (_disks); failure: pgBackRest's words about the last segment that did not arrive; paused: it was off, and there is no
+    base backup since.
     offsite: the bucket that is to have a copy, "" for none; copied_age: since that was last brought up to date; copied_until: since its newest segment came;
     offsite_failure: how the last copy by the clock failed.
     """
@@ -65,6 +66,7 @@ class Facts:
     disk_total: int | None = None
     full_stored: int | None = None
     received: bool = True
+    survives: str = ""
     failure: str = ""
     paused: bool = False
     offsite: str = ""
@@ -124,6 +126,7 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "lag_bytes": facts.lag_bytes,
         "lag_seconds": facts.lag_seconds,
         "synchronous": facts.synchronous,
+        "survives": facts.survives,
         "aside": list(facts.aside),
         "disk_free": facts.disk_free,
         "disk_total": facts.disk_total,

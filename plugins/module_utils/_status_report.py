@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils._disks import DISK, HOST, VOLUME
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED
 
 HEADINGS = ("SERVICE", "HEALTH", "VERSION", "PORT", "UPTIME", "SIZE", "MEMORY")
@@ -65,7 +66,17 @@ def _archive(archive: Mapping[str, Any]) -> str:
     how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
     backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
     since = f"recoverable from {duration(archive['oldest_age'])} ago until {until} ({how})"
-    return f"archive of {archive['name']}: {since}; {backup}{_drilled(archive.get('drill'))}{_offsite(archive.get('offsite'))}{_recovered(archive)}{aside}"
+    more = [_drilled(archive.get("drill")), _survives(archive.get("survives", "")), _offsite(archive.get("offsite")), _recovered(archive), aside]
+    return f"archive of {archive['name']}: {since}; {backup}{''.join(more)}"
+
+
+def _survives(loss: str) -> str:
+    """What may be lost, and the continuous backup is there."""
+    return {
+        VOLUME: "; survives the loss of the volume, not of its disk",
+        DISK: "; survives the loss of the volume's disk, not of this host",
+        HOST: "; survives the loss of this host",
+    }.get(loss, "")
 
 
 def _offsite(offsite: Mapping[str, Any] | None) -> str:

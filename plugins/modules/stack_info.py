@@ -250,6 +250,7 @@ status:
         lag_bytes: 0
         lag_seconds: 0.2
         synchronous: false
+        survives: disk
         aside: []
         disk_free: 84000000000
         disk_total: 250000000000

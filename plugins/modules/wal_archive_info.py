@@ -75,6 +75,7 @@ archive:
     lag_bytes: 0
     lag_seconds: 0.2
     synchronous: false
+    survives: disk
     aside: []
     disk_free: 84000000000
     disk_total: 250000000000

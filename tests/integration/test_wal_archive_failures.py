@@ -129,6 +129,11 @@ def taken(found: dict[str, Any]) -> None:
     assert not found["failed"], found
 
 
+def test_file_systems_in_files_on_one_disk_are_lost_together(server: Archived) -> None:
+    assert server.disks["archive"].device != server.disks["volume"].device
+    assert server.module("wal_archive_info")["archive"]["survives"] == "volume"
+
+
 def test_a_base_backup_whose_pgbackrest_is_killed_leaves_nothing_and_the_next_one_is_whole(server: Archived) -> None:
     before = labels(server)
     with begun(server, type="full") as run:

@@ -159,6 +159,9 @@ def test_ages_are_told_from_the_oldest_the_newest_and_the_last_full_backup() -> 
         (but(streaming=False, archived_age=None), "until an unknown moment", YELLOW),
         (but(backups=()), "archive of timescaledb: no base backup", RED),
         (but(recovery=("promoted", "the latest moment")), "; recovered to the latest moment, what that replaced is kept until STATE=cleaned", GREEN),
+        (but(survives="volume"), "full 2d 0h ago; survives the loss of the volume, not of its disk", GREEN),
+        (but(survives="disk"), "full 2d 0h ago; survives the loss of the volume's disk, not of this host", GREEN),
+        (but(survives="host"), "full 2d 0h ago; survives the loss of this host", GREEN),
         (but(aside=("7700", "7711")), "full 2d 0h ago; kept aside: 7700, 7711", GREEN),
     ],
 )

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, the nexanest.database authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is lost together: on which disks of this host two folders lie, or whether one is another host's."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+# What a copy survives the loss of.
+VOLUME, DISK, HOST = "volume", "disk", "host"
+# File systems that another host keeps, as the kernel names them in /proc/self/mountinfo (proc(5)).
+_OF_ANOTHER_HOST = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre", "beegfs", "gpfs", "afs", "ocfs2"})
+_MOUNTS, _BLOCKS = Path("/proc/self/mountinfo"), Path("/sys/dev/block")
+
+
+def survives(original: Path, copy: Path) -> str:
+    """Of what loss the copy survives: of the original alone, of its disk, of this host. What is not known is no protection."""
+    if _file_system(copy)[0] in _OF_ANOTHER_HOST:
+        return HOST
+    first, second = disks(original), disks(copy)
+    return DISK if first and second and not first & second else VOLUME
+
+
+def disks(folder: Path) -> set[str]:
+    """Names of the disks below a folder, through partitions, volume groups, arrays and files that are mounted; none where they are not known."""
+    device = folder.stat().st_dev
+    if os.major(device) == 0:  # a file system of its own numbers, such as btrfs
+        source = Path(_file_system(folder)[1])
+        if not source.is_block_device():
+            return set()
+        device = source.stat().st_rdev
+    return set(_below(f"{os.major(device)}:{os.minor(device)}"))
+
+
+def _below(device: str) -> Iterator[str]:
+    """Linux' Documentation/ABI/stable/sysfs-block: a partition lies in its disk's folder, slaves are what a device is made of."""
+    block = (_BLOCKS / device).resolve()
+    if (block / "partition").exists():
+        block = block.parent
+    slaves = sorted((block / "slaves").glob("*"))
+    backing = block / "loop" / "backing_file"
+    if slaves:
+        for slave in slaves:
+            yield from _below((slave / "dev").read_text(encoding="ascii").strip())
+    elif backing.is_file():
+        file = Path(backing.read_text(encoding="utf-8").strip())
+        yield from disks(file.parent) if file.parent.is_dir() else ()
+    elif block.is_dir():
+        yield block.name
+
+
+def _file_system(folder: Path) -> tuple[str, str]:
+    """Its type and its source; the last one that was mounted over the folder or above it."""
+    wanted, found, length = folder.resolve(), ("", ""), -1
+    for line in _MOUNTS.read_bytes().splitlines():
+        before, _dash, after = line.partition(b" - ")
+        point = _path(before.split()[4])
+        if (wanted == point or point in wanted.parents) and len(point.parts) >= length:
+            kind, source = after.split()[:2]
+            found, length = (kind.decode(), str(_path(source))), len(point.parts)
+    return found
+
+
+def _path(word: bytes) -> Path:
+    """Spaces and the like are written as octal numbers."""
+    return Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), word)))
