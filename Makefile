@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MANAGE = STACK='$(STACK)' ./scripts/db-manage.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help db-start db-stop db-restart db-status db-access db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-backup db-backups db-verify db-offsite db-schedule db-base-backup db-restore-point db-pitr db-restore db-destroy
+.PHONY: help db-start db-stop db-restart db-status db-access db-schema db-logs db-connect-postgres db-connect-timescale db-connect-redis db-credentials db-seed db-backup db-backups db-verify db-offsite db-schedule db-base-backup db-restore-point db-pitr db-restore db-destroy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-22s %s\n", $$1, $$2 }'
@@ -24,6 +24,9 @@ db-status: ## health, version, port, uptime, size, and what to do about problems
 
 db-access: ## log in as every role, try every door; ends with 1 where one is open that should not be
 	@$(MANAGE) access $(ARGS)
+
+db-schema: ## in what the databases differ from what their migrations make, object by object
+	@$(MANAGE) schema $(ARGS)
 
 db-logs: ## logs of all containers (SERVICE=redis for one, FOLLOW=1 to stay)
 	@$(MANAGE) logs $(if $(filter-out 0,$(FOLLOW)),--follow) $(SERVICE)

@@ -14,6 +14,7 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   restart                               restart the containers
   status [--json]                       health, version, port, uptime, size; ends with 1 where something is broken
   access                                log in as every role and try every door; ends with 1 where one is open that should not be
+  schema                                in what the databases differ from what their migrations make
   logs [--follow] [service]             logs of all containers, or of one (postgres, timescaledb, redis, pgadmin)
   connect postgres|timescale [psql's options]
   connect redis [redis-cli's options]
@@ -82,6 +83,10 @@ status() {
 
 access() {
     report playbooks/access_report.yml "$@"
+}
+
+schema() {
+    report playbooks/schema.yml "$@"
 }
 
 credentials() {
@@ -220,7 +225,7 @@ main() {
     local verb=${1:-}
     [ $# -eq 0 ] || shift
     case "$verb" in
-    start | stop | restart | status | access | logs | connect | credentials | seed | backup | backups | verify | offsite | base-backup | restore-point | pitr | restore | schedule | destroy) ;;
+    start | stop | restart | status | access | schema | logs | connect | credentials | seed | backup | backups | verify | offsite | base-backup | restore-point | pitr | restore | schedule | destroy) ;;
     '' | help | -h | --help)
         usage
         return

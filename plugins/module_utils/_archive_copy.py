@@ -40,19 +40,21 @@ class Refused(Exception):
 
 
 class Moved(Exception):
-    """pgBackRest removed a file before it was sent: what belongs together is to be looked at anew."""
+    """pgBackRest removed a file before it was sent, or the archive is another one by now: what belongs together is to be looked at anew."""
 
 
 @dataclass
 class Plan:
     """What was found, and what is to do. kept: files that the bucket has, by path; send: paths; expired: keys of what the repository has no more.
 
-    remains: keys of what interrupted runs left; note: what is known here of the copy.
+    remains: keys of what interrupted runs left; note: what is known here of the copy; home: inode of the archive's folder, whose name a recovery may give
+    to another one.
     """
 
     snapshot: Snapshot
     found: Stored
     note: Note
+    home: int
     kept: dict[str, Content]
     send: list[str]
     expired: list[str] = field(default_factory=list)
@@ -90,12 +92,13 @@ class Copier:
 
     def look(self) -> Plan:
         """Refused, or an error, before anything is changed."""
+        home = self.cluster.home.stat().st_ino
         snapshot, note = snapshots.take(self.cluster), notes.read(self.cluster.home)
         found = self._stored(snapshot.info.system_id)
         self._refuse_others(found, note)
         kept = {path: one for path, one in found.files.items() if self._whole(found, one) and snapshot.files.get(path) == one.bytes}
         kept.update(self._sent_before(found, [path for path in snapshot.files if path not in kept]))
-        plan = Plan(snapshot, found, note, kept, sorted(path for path in snapshot.files if path not in kept))
+        plan = Plan(snapshot, found, note, home, kept, sorted(path for path in snapshot.files if path not in kept))
         if self.params["remove"]:
             self._look_for_remains(plan)
         return plan
@@ -160,8 +163,13 @@ class Copier:
             marker, lists = self._mark(plan, contents)
         snapshot = plan.snapshot
         # For whoever cannot ask the bucket.
-        notes.write(self.cluster.home, Note(self.bucket.place.text, _utc(snapshot.moment), _utc(snapshot.until), marker))
+        self._note(plan, Note(self.bucket.place.text, _utc(snapshot.moment), _utc(snapshot.until), marker))
         return [*notices, *self._remove(plan, lists)]
+
+    def _note(self, plan: Plan, note: Note) -> None:
+        if self.cluster.home.stat().st_ino != plan.home:
+            raise Moved(notes.NAME)
+        notes.write(self.cluster.home, note)
 
     def _abort(self, plan: Plan) -> list[str]:
         try:
@@ -210,7 +218,7 @@ class Copier:
         text = markers.write(self._marker(plan, list(lists)))
         sha256 = markers.digest(text)
         # Killed in between, this machine must know its own marker again.
-        notes.write(self.cluster.home, dataclasses.replace(plan.note, marker=plan.found.sha256, coming=sha256))
+        self._note(plan, dataclasses.replace(plan.note, marker=plan.found.sha256, coming=sha256))
         send_document(self.bucket, f"{plan.found.root}{markers.NAME}", text, self.stack)
         return sha256, list(lists)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,19 +17,15 @@ from ansible_collections.nexanest.database.plugins.module_utils import _archive_
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import said
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import moment
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable, connect
 from ansible_collections.nexanest.database.plugins.module_utils._disks import survives
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, History, Record
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
-from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Journal, JournalError
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import RECOVERING, Journal, JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import unbroken, usable
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, cluster_of
-
-# A note in an archive that was switched off (_archive_pause).
-PAUSED = "off"
-# The name of the companion's slot, and of the companion in pg_stat_replication.
-COMPANION = "companion"
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import COMPANION, PAUSED, ArchiveError, Cluster, cluster_of
 
 # It answers every second. One that stands still has a session until the server ends it, a minute later.
 _SERVER = """
@@ -54,17 +51,24 @@ def look(params: Mapping[str, Any]) -> Facts:
         cluster = cluster_of(params)
     except ArchiveError as error:
         return Facts(params["name"], trouble=str(error))
-    asked, trouble = _ask(params)
+    server = _ask(params)
+    try:
+        return _looked(cluster, server, params)
+    except OSError as error:
+        trouble = f"{error.filename or cluster.folder} cannot be read ({error.strerror}): see to its disk"
+        return dataclasses.replace(server, trouble=trouble, container=cluster.container, folder=str(cluster.folder))
+
+
+def _looked(cluster: Cluster, server: Facts, params: Mapping[str, Any]) -> Facts:
+    """With what lies on disks. Raises OSError."""
     info, unread = _info(cluster)
-    segment = asked.pop("segment", "")
-    backups = usable(cluster, info.backups, segment) if segment and info.system_id == asked["system_id"] else info.backups
+    backups = usable(cluster, info.backups, server.segment) if server.segment and info.system_id == server.system_id else info.backups
     backups = unbroken(cluster, backups)
     disk = shutil.disk_usage(cluster.folder) if cluster.folder.is_dir() else None
-    failing = Facts("", **asked).failing
-    return Facts(
+    return dataclasses.replace(
+        server,
         name=cluster.name,
         trouble=unread,
-        silent=trouble,
         now=datetime.now(tz=UTC).timestamp(),
         backups=tuple((backup.label, backup.type, backup.stop) for backup in backups if not backup.damaged),
         repository_of=info.system_id,
@@ -78,10 +82,9 @@ def look(params: Mapping[str, Any]) -> Facts:
         full_stored=max((backup.stored for backup in info.backups if backup.type == "full"), default=None),
         received=cluster.received.is_dir(),
         survives=survives(cluster.data, cluster.folder) if cluster.data.is_dir() and cluster.folder.is_dir() else "",
-        failure=said(cluster.container) if failing else "",
+        failure=said(cluster.container) if server.failing else "",
         paused=(cluster.home / PAUSED).exists(),
         **_offsite(cluster, params),
-        **asked,
     )
 
 
@@ -99,19 +102,18 @@ def _offsite(cluster: Cluster, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def newest_age(params: Mapping[str, Any]) -> float | None:
     """Seconds between now and the newest moment that would survive the loss of the server; None where the server does not say."""
-    asked, _trouble = _ask(params)
-    asked.pop("segment", "")
-    return Facts(params["name"], **asked).newest_age
+    return _ask(params).newest_age
 
 
-def _ask(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def _ask(params: Mapping[str, Any]) -> Facts:
+    """What the server itself knows."""
     try:
         with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
             cursor.execute(_SERVER, {"companion": COMPANION})
             names = [column.name for column in cursor.description or ()]
-            return dict(zip(names, cursor.fetchone() or (), strict=False)), ""
+            return Facts(params["name"], **dict(zip(names, cursor.fetchone() or (), strict=False)))
     except (ServerUnreachable, STATEMENT_ERROR) as error:
-        return {}, " ".join(str(error).split())
+        return Facts(params["name"], silent=" ".join(str(error).split()))
 
 
 def _info(cluster: Cluster) -> tuple[Info, str]:
@@ -139,4 +141,6 @@ def _recovery(cluster: Cluster) -> tuple[str, str]:
         entry = Journal(cluster.config).read()
     except JournalError as error:
         return "unreadable", str(error)
-    return (entry.phase, entry.target) if entry else ("", "")
+    if entry is None:
+        return "", ""
+    return "cut off" if entry.phase == RECOVERING and not Store(cluster.folder).busy() else entry.phase, entry.target

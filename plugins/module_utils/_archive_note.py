@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.nexanest.database.plugins.module_utils._backup_files import create
-from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
+from ansible_collections.nexanest.database.plugins.module_utils._stream import replace
 
 NAME = "copied.json"
 
@@ -46,11 +44,4 @@ def read(home: Path) -> Note:
 
 def write(home: Path, note: Note) -> None:
     """Whole or not at all."""
-    new = home / f".{NAME}"
-    new.unlink(missing_ok=True)
-    with create(new) as file:
-        file.write(json.dumps(dataclasses.asdict(note)).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(home / NAME)
-    synchronise(home)
+    replace(home / NAME, json.dumps(dataclasses.asdict(note)).encode())

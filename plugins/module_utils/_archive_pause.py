@@ -9,20 +9,17 @@ Switched on again it lacks what was written meanwhile. A note in the archive say
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._archive_look import COMPANION, PAUSED
 from ansible_collections.nexanest.database.plugins.module_utils._archive_state import make_folder, stop_companion
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change
 from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
-from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import RESUMED
-from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster
+from ansible_collections.nexanest.database.plugins.module_utils._stream import replace, synchronise
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import COMPANION, PAUSED, RESUMED, ArchiveError, Cluster
 
 # How long the server may take to see that the companion has gone.
 PATIENCE = 20.0
@@ -67,7 +64,7 @@ def plan(name: str, found: Running) -> list[Change]:
 def pause(cluster: Cluster, companion: str, login: Mapping[str, Any]) -> None:
     """The note first: from then on nobody takes the archive for one that goes on. Each step may have been done by a run that was cut off."""
     if cluster.home.is_dir():
-        note(cluster.home).touch(mode=0o600)
+        replace(note(cluster.home), b"")
         synchronise(cluster.home)
     stop_companion(companion)
     _drop_slot(login)
@@ -78,11 +75,7 @@ def resumed(cluster: Cluster, label: str) -> None:
     """There is a base backup again. From it on no log is missing, and that stays written down."""
     if not note(cluster.home).exists():
         return
-    with (cluster.home / f"{RESUMED}.new").open("w", encoding="ascii") as file:
-        file.write(f"{label}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(cluster.home / RESUMED)
+    replace(cluster.home / RESUMED, f"{label}\n".encode("ascii"))
     note(cluster.home).unlink()
     synchronise(cluster.home)
 

@@ -37,16 +37,16 @@ class State:
         return bool(self.info.system_id) and self.info.system_id != self.system_id
 
 
-def read(cluster: Cluster, login: dict[str, Any]) -> State:
-    """Ask the server and its repository. Raises ArchiveError where the server does not archive."""
+def read(cluster: Cluster, login: dict[str, Any], *, resting: bool = False) -> State:
+    """Ask the server and its repository. Raises ArchiveError where the server does not archive, unless that is what it is about to do (resting)."""
     with contextlib.closing(connect(login)) as connection, connection.cursor() as cursor:
         cursor.execute(_SERVER)
         system_id, mode, usual, segment = cursor.fetchone() or ("", "off", False, "")
-    if mode == "off":
+    if mode == "off" and not resting:
         raise ArchiveError(f"the server {cluster.container} does not archive (archive_mode is off): run the role that makes it with its archive switched on")
     if not usual:
         raise ArchiveError(f"the segments of {cluster.container} have another size than 16 MB, which the continuous backup does not know")
-    for folder in (cluster.repository, cluster.received):
+    for folder in (cluster.repository, *(() if resting else (cluster.received,))):
         if not folder.is_dir():
             raise ArchiveError(f"{folder} is missing: run site.yml, which makes it, and see why it went (a disk that is not mounted?)")
     return State(system_id, Repository(cluster).info(), segment)

@@ -29,8 +29,9 @@ class Facts:
     """What was found out; ages in seconds, None where it is not known.
 
     trouble: why the repository could not be asked; silent: why the server could not; backups: (label, type, end since the epoch), the oldest first;
-    archived_*, failed_*: of the last segment that did or did not arrive in the repository; slot: wal_status of the companion's; safe_bytes: how much may
-    still be written before the slot is given up, of keep_bytes; aside: clusters whose archives are kept; recovery: phase and target; drills: the oldest first.
+    segment: what the server writes now; archived_*, failed_*: of the last segment that did or did not arrive in the repository; slot: wal_status of the
+    companion's; safe_bytes: how much may still be written before the slot is given up, of keep_bytes; aside: clusters whose archives are kept;
+    recovery: phase and target; drills: the oldest first.
     folder: of the archives, disk_*: of its file system; full_stored: bytes that the largest full backup takes there; received: whether the companion's folder
     is there; survives: the loss of what (_disks); failure: pgBackRest's words about the last segment that did not arrive; paused: it was off, and there is no
     base backup since.
@@ -46,6 +47,7 @@ class Facts:
     backups: tuple[tuple[str, str, int], ...] = ()
     repository_of: str = ""
     system_id: str = ""
+    segment: str = ""
     archived_wal: str | None = None
     archived_age: float | None = None
     failed_wal: str | None = None
@@ -152,6 +154,9 @@ def _recovery(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
     if phase in ("promoting", "undoing"):
         remedy = f"{verb('db-pitr')} STATE={'undone' if phase == 'undoing' else 'promoted'} finishes what was begun"
         return [Problem(_service(facts), f"a recovery to {target} was cut off while {phase}", remedy)]
+    if phase == "cut off":
+        what = f"a recovery to {target} was cut off, and its half copy takes disk beside the live data"
+        return [Problem(_service(facts), what, f"{verb('db-pitr')} again, or STATE=cleaned removes it", YELLOW)]
     if phase == "ready":
         remedy = f"look at it, then {verb('db-pitr')} STATE=promoted or STATE=cleaned"
         return [Problem(_service(facts), f"a side instance stands at {target} and takes memory and disk", remedy, YELLOW)]

@@ -113,6 +113,20 @@ class Store:
         finally:
             os.close(descriptor)
 
+    def busy(self) -> bool:
+        """Whether somebody has the lock now."""
+        try:
+            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     @contextlib.contextmanager
     def _locking(self, lock: str) -> Iterator[None]:
         try:

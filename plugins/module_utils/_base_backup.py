@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import remedy, said
 from ansible_collections.nexanest.database.plugins.module_utils._connection import connect
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError, locked
+from ansible_collections.nexanest.database.plugins.module_utils._stream import replace
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES, ArchiveError, Cluster
 
 _LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
@@ -75,7 +76,8 @@ def take(cluster: Cluster, kind: str, info: Info, login: Mapping[str, Any], hear
     refuse_full(cluster, kind, info)
     refuse_stuck(cluster, login)
     before, note = {path.name for path in halves(cluster, info)}, cluster.folder / NOTE
-    note.write_text(json.dumps(sorted(before)), encoding="utf-8")
+    # The folder is the server's user's, who may have put a link there.
+    replace(note, json.dumps(sorted(before)).encode())
     try:
         return Repository(cluster).backup(kind, heard)
     except RepositoryError as error:

@@ -7,36 +7,39 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 # What a copy survives the loss of.
 VOLUME, DISK, HOST = "volume", "disk", "host"
 # File systems that another host keeps, as the kernel names them in /proc/self/mountinfo (proc(5)).
-_OF_ANOTHER_HOST = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre", "beegfs", "gpfs", "afs", "ocfs2"})
+_OF_ANOTHER_HOST = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre", "beegfs", "afs"})
+# A server that is this host.
+_LOCAL = re.compile(r"(.*@)?(//)?(localhost|127\.|\[?::1\b)", re.IGNORECASE)
 _MOUNTS, _BLOCKS = Path("/proc/self/mountinfo"), Path("/sys/dev/block")
 
 
 def survives(original: Path, copy: Path) -> str:
     """Of what loss the copy survives: of the original alone, of its disk, of this host. What is not known is no protection."""
-    if _file_system(copy)[0] in _OF_ANOTHER_HOST:
-        return HOST
-    first, second = disks(original), disks(copy)
+    try:
+        (kind, source), (_kind, origin) = _file_system(copy), _file_system(original)
+        if kind in _OF_ANOTHER_HOST:
+            return VOLUME if source == origin or _LOCAL.match(source) else HOST
+        first, second = disks(original), disks(copy)
+    except OSError:
+        return VOLUME
     return DISK if first and second and not first & second else VOLUME
 
 
 def disks(folder: Path) -> set[str]:
-    """Names of the disks below a folder, through partitions, volume groups, arrays and files that are mounted; none where they are not known."""
+    """Names of the disks below a folder, through partitions, volume groups, arrays and files that are mounted; none where one of them is not known.
+
+    A file system with numbers of its own (btrfs, ZFS, overlay) does not say what it stands on.
+    """
     device = folder.stat().st_dev
-    if os.major(device) == 0:  # a file system of its own numbers, such as btrfs
-        source = Path(_file_system(folder)[1])
-        if not source.is_block_device():
-            return set()
-        device = source.stat().st_rdev
-    return set(_below(f"{os.major(device)}:{os.minor(device)}"))
+    return _below(f"{os.major(device)}:{os.minor(device)}") if os.major(device) else set()
 
 
-def _below(device: str) -> Iterator[str]:
+def _below(device: str) -> set[str]:
     """Linux' Documentation/ABI/stable/sysfs-block: a partition lies in its disk's folder, slaves are what a device is made of."""
     block = (_BLOCKS / device).resolve()
     if (block / "partition").exists():
@@ -44,13 +47,14 @@ def _below(device: str) -> Iterator[str]:
     slaves = sorted((block / "slaves").glob("*"))
     backing = block / "loop" / "backing_file"
     if slaves:
-        for slave in slaves:
-            yield from _below((slave / "dev").read_text(encoding="ascii").strip())
+        parts = [_below((slave / "dev").read_text(encoding="ascii").strip()) for slave in slaves]
     elif backing.is_file():
         file = Path(backing.read_text(encoding="utf-8").strip())
-        yield from disks(file.parent) if file.parent.is_dir() else ()
-    elif block.is_dir():
-        yield block.name
+        parts = [disks(file.parent) if file.parent.is_dir() else set()]
+    else:
+        # One that the kernel or a program makes up (zram, zvol, nbd, rbd) may stand on anything.
+        parts = [{block.name} if block.is_dir() and "virtual" not in block.parts else set()]
+    return set().union(*parts) if all(parts) else set()
 
 
 def _file_system(folder: Path) -> tuple[str, str]:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
+from ansible_collections.nexanest.database.plugins.module_utils._stream import replace, synchronise
 
 RECOVERING, READY, PROMOTING, PROMOTED, UNDOING, UNDONE = "recovering", "ready", "promoting", "promoted", "undoing", "undone"
 NAME = "pitr.json"
@@ -26,7 +25,7 @@ class JournalError(Exception):
 class Entry:
     """A recovery. inode: of the recovered data folder, by which one sees where it lies; replaced: of the folder whose place it took, 0 for none.
 
-    previous: the recovery before it, which is in force again when this one comes to nothing.
+    previous: the recovery before it, which is in force again when this one comes to nothing; returned: it is one that came back so.
     cluster: the archive it came out of; displaced: what the archive is called whose place that one took, "" where it was the current one.
     """
 
@@ -40,6 +39,7 @@ class Entry:
     reached: str = ""
     cluster: str = "current"
     displaced: str = ""
+    returned: bool = False
     previous: dict[str, Any] = field(default_factory=dict)
 
 
@@ -63,14 +63,8 @@ class Journal:
 
     def write(self, entry: Entry) -> Entry:
         """The new state, whole, or the old one."""
-        temporary = self.file.with_suffix(".new")
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(dataclasses.asdict(entry), file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.file)
-            synchronise(self.folder)
+            replace(self.file, json.dumps(dataclasses.asdict(entry)).encode())
         except OSError as error:
             raise JournalError(f"{self.file} cannot be written ({error.strerror}): make room, or see to the rights of its folder") from error
         return entry

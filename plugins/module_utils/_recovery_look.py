@@ -29,11 +29,9 @@ from ansible_collections.nexanest.database.plugins.module_utils._recovery_target
     log_bytes,
     refuse_late,
 )
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, SEGMENT, TOOLS, ArchiveError, Cluster, segments
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, RESUMED, SEGMENT, TOOLS, ArchiveError, Cluster, segments
 
 POINTS = "restore_points.jsonl"
-# In an archive that was off: the label of the first base backup since.
-RESUMED = "resumed"
 # Beside the backup itself: the log that is fetched a segment at a time, and what recovery writes.
 SPARE_BYTES = 512 * 1024 * 1024
 # A transaction, so that the log says that this moment was reached; when it is committed, the end of the segment, so that it leaves the server.
@@ -155,7 +153,7 @@ def control(cluster: Cluster, data: Path) -> str:
 
 
 def noted(folder: Path) -> list[RestorePoint]:
-    """The moments that were named, as they were noted; a line that was cut off by a crash is none."""
+    """The moments that were named, as they were noted, each before it was made and then with its place; a line that was cut off by a crash is none."""
     file = folder / POINTS
     found = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._archive_state i
 from ansible_collections.nexanest.database.plugins.module_utils._docker import Docker, DockerError
 from ansible_collections.nexanest.database.plugins.module_utils._exchange import exchange
 from ansible_collections.nexanest.database.plugins.module_utils._health import health_of
-from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, percent
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError, percent
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Entry, Journal
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Reached, Side, SideFailed
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import LATEST, Target
@@ -30,6 +32,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 
 HEALTHY_WAIT = 300.0
 _SHUT_DOWN = "shut down"
+# What a recovery ends with that does not come about.
+FAILURES = (SideFailed, RepositoryError, ArchiveError, OSError)
 
 
 @dataclass
@@ -86,6 +90,7 @@ class Recovery:
             if not self.side(entry).running():
                 raise ArchiveError(f"the side instance of {entry.target} does not run: docker start {self.side(entry).container}, or state=cleaned removes it")
             raise ArchiveError(f"the side instance holds {entry.target} already: look at it, then state=promoted puts it into use, or state=cleaned removes it")
+        self._refuse_port(entry)
         report.plan = looks.plan(self.cluster, target, self.params, touch=not check)
         report.changed = True
         if not check:
@@ -100,6 +105,18 @@ class Recovery:
         if earlier is not None:
             entry = dataclasses.replace(entry, previous={**dataclasses.asdict(earlier), "previous": {}})
         self.journal.write(entry)
+        try:
+            report.reached = self._reach(target, plan, entry)
+        except FAILURES:
+            # Where that fails as well, the journal says what is left: the status tells of it, and the next recovery removes it.
+            with contextlib.suppress(*FAILURES):
+                self._discard(entry)
+            raise
+        inode = self.beside(entry).stat().st_ino
+        report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.READY, inode=inode, reached=report.reached.moment))
+
+    def _reach(self, target: Target, plan: looks.Plan, entry: Entry) -> Reached:
+        """Restore, and let a server recover there."""
         folder = self.beside(entry)
         make_folder(folder, self.cluster)
         self.told(f"restoring the base backup {plan.backup.label}, {plan.backup.bytes >> 20} MB")
@@ -107,13 +124,23 @@ class Recovery:
         side = self.side(entry)
         self.told(f"recovering to {target}, up to {plan.log >> 20} MB of log")
         side.start()
-        try:
-            report.reached = side.wait(target, self.params["timeout"], self.told)
-            self._refuse_gap(target, plan, report.reached)
-        except SideFailed:
-            self._discard(entry)
-            raise
-        report.entry = self.journal.write(dataclasses.replace(entry, phase=journals.READY, inode=folder.stat().st_ino, reached=report.reached.moment))
+        reached = side.wait(target, self.params["timeout"], self.told)
+        self._refuse_gap(target, plan, reached)
+        return reached
+
+    def _refuse_port(self, entry: Entry | None) -> None:
+        """Before all the work; what a run that was cut off has left on it is removed first."""
+        port = self.params["port"]
+        if not port or (entry is not None and self.side(entry).running()):
+            return
+        with socket.socket() as wanted:
+            wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                wanted.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise ArchiveError(
+                    f"the port {port} of 127.0.0.1, on which the side instance would listen, is taken: name another one (wal_archive_pitr_port)"
+                ) from error
 
     def _refuse_gap(self, target: Target, plan: looks.Plan, reached: Reached) -> None:
         """A segment that is missing looks like the end of the log: there must be none behind it."""
@@ -218,6 +245,31 @@ class Recovery:
             old.rename(received)
             synchronise(received.parent)
 
+    def _rotate_note(self, name: str) -> None:
+        """The last segment that the old timeline archived: by it the companion would drop what the new one has not archived yet."""
+        last = self._current().home / "archived" / "last"
+        kept = last.with_name(f"last.{name}")
+        if kept.exists() or not last.parent.is_dir():
+            return
+        if last.exists():
+            last.rename(kept)
+        else:
+            kept.touch()
+        synchronise(last.parent)
+
+    def _take_up_note(self, name: str) -> None:
+        """The reverse: an archive that goes aside says again how far it came, and not what was archived after the recovery that is taken back."""
+        last = self._current().home / "archived" / "last"
+        kept = last.with_name(f"last.{name}")
+        if not kept.exists():
+            return
+        if kept.stat().st_size:
+            kept.replace(last)
+        else:
+            last.unlink(missing_ok=True)
+            kept.unlink()
+        synchronise(last.parent)
+
     def undo(self, report: Report, *, check: bool) -> None:
         """Put back what a recovery replaced; what it had recovered is kept until it is removed."""
         entry = self.journal.read()
@@ -247,11 +299,24 @@ class Recovery:
         entry = self.journal.read()
         if entry is not None and entry.phase in (journals.PROMOTING, journals.UNDOING):
             raise ArchiveError(f"the recovery {entry.id} was cut off while it was {entry.phase}: finish it first (state=promoted or state=undone)")
-        kept = self.kept()
         if entry is not None and entry.phase in (journals.RECOVERING, journals.READY):
-            # What an earlier recovery replaced stays, as long as only a look is over.
-            kept = [path for path in kept if path == self.beside(entry)]
-        elif kept and not check and self._live_runs():
+            self._clean_side(entry, report, check=check)
+        elif entry is not None and entry.returned and self.params["recovery"] != entry.id:
+            # The same command once more, after a look was cleaned up, must not take the way back of the recovery before.
+            report.steps.append(f"What the recovery {entry.id} to {entry.target} replaced is still kept: state=cleaned with recovery={entry.id} removes it.")
+        else:
+            self._clean_kept(entry, report, check=check)
+
+    def _clean_side(self, entry: Entry, report: Report, *, check: bool) -> None:
+        """Only a look is over: what an earlier recovery replaced stays, and is told of again when nothing is left of this one."""
+        report.changed = True
+        report.kept = [self.beside(entry).name] if self.beside(entry).is_dir() else []
+        if not check:
+            self._discard(self.journal.write(dataclasses.replace(entry, phase=journals.RECOVERING)))
+
+    def _clean_kept(self, entry: Entry | None, report: Report, *, check: bool) -> None:
+        kept = self.kept()
+        if kept and not check and self._live_runs():
             self._refuse_elsewhere()
         report.kept = [path.name for path in kept]
         report.changed = bool(entry or report.kept)
@@ -259,20 +324,20 @@ class Recovery:
             return
         if entry is not None:
             self.side(entry).remove()
-            self._end(entry)
+            self.journal.remove()
         for path in kept:
             self.told(f"removing {path.name}")
             shutil.rmtree(path)
+        for note in (self._current().home / "archived").glob("last.*"):
+            note.unlink()
 
     def _discard(self, entry: Entry) -> None:
+        """Nothing is left of a recovery that is not in use; what is said of the one before it is in force again, so that it can still be undone."""
         self.side(entry).remove()
-        shutil.rmtree(self.beside(entry), ignore_errors=True)
-        self._end(entry)
-
-    def _end(self, entry: Entry) -> None:
-        """What is said of the recovery before it is in force again, so that it can still be undone."""
-        if entry.previous and entry.phase in (journals.RECOVERING, journals.READY):
-            self.journal.write(Entry(**entry.previous))
+        if self.beside(entry).is_dir():
+            shutil.rmtree(self.beside(entry))
+        if entry.previous:
+            self.journal.write(Entry(**{**entry.previous, "returned": True}))
         else:
             self.journal.remove()
 
@@ -291,7 +356,10 @@ class Recovery:
             )
 
     def _live_runs(self) -> bool:
-        found = Docker().inspect("container", [self.cluster.container])
+        try:
+            found = Docker().inspect("container", [self.cluster.container])
+        except DockerError as error:
+            raise ArchiveError(str(error)) from error
         return bool(found and found[0]["State"]["Running"])
 
     def _refuse_elsewhere(self) -> None:
@@ -315,12 +383,12 @@ class Recovery:
         self._stop_live()  # one that another run has started since sees the folders by their old names
         if back:
             self._take_up_received(entry.id)
+            self._take_up_note(entry.id)
             self._take_archive(entry.displaced or CURRENT, entry.cluster)
         else:
             self._take_archive(entry.cluster, entry.displaced)
             self._rotate_received(entry.id)
-        # Of the other timeline: the companion would drop what this one has not archived yet.
-        (self._current().home / "archived" / "last").unlink(missing_ok=True)
+            self._rotate_note(entry.id)
         docker = Docker(timeout=300)
         try:
             for name in (self.cluster.container, self.params["companion"]):

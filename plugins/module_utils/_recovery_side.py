@@ -136,7 +136,10 @@ class Side:
         deadline = time.monotonic() + timeout
         last: Reached | None = None
         while time.monotonic() < deadline:
-            found = self.look(target)
+            try:
+                found = self.look(target)
+            except ArchiveError:  # too busy to answer in time; whether it runs is asked next, of the engine
+                found = None
             if found is None and not self.running():
                 raise SideFailed(why(self._log()))
             if found is not None and found.done and (target.kind != LATEST or found == last):

@@ -44,7 +44,7 @@ class Target:
 
 @dataclass(frozen=True)
 class RestorePoint:
-    """A moment that was named."""
+    """A moment that was named. lsn: "" where the run that made it was cut off, and nobody knows where it is, or whether it is."""
 
     name: str
     lsn: str
@@ -61,7 +61,8 @@ class Reach:
 
     @property
     def oldest(self) -> datetime:
-        return datetime.fromtimestamp(next(backup.stop for backup in self.backups if not backup.damaged), tz=UTC)
+        """Raises TargetError where no base backup is whole."""
+        return datetime.fromtimestamp(whole(self.backups)[0].stop, tz=UTC)
 
     def __str__(self) -> str:
         return f"{shown(self.oldest)} to {shown(self.newest)}"
@@ -106,6 +107,9 @@ def shown(moment: datetime) -> str:
 
 def target_of(params: Mapping[str, Any]) -> Target:
     """The one target that the options name; none of them is the latest moment. Raises TargetError."""
+    timeline = str(params.get("recovery_target_timeline") or "")
+    if timeline and not timeline.isdigit() and timeline not in ("current", "latest"):
+        raise TargetError(f"recovery_target_timeline is '{timeline}': it is a number, current or latest")
     given = [(kind, str(params[option]).strip()) for kind, option in _OPTIONS.items() if params.get(option)]
     if len(given) > 1:
         raise TargetError(f"{' and '.join(_OPTIONS[kind] for kind, _value in given)} are two targets: name one")
@@ -137,17 +141,23 @@ def choose(target: Target, reach: Reach, points: Sequence[RestorePoint], label: 
 
     Of a transaction nobody knows when it was: from the oldest backup on it is found, wherever it is.
     """
-    whole = [backup for backup in reach.backups if not backup.damaged]
-    if not whole:
-        raise TargetError("the archive holds no base backup of this timeline: take one (make db-base-backup), and see the status for why there is none")
+    backups = whole(reach.backups)
     if label:
-        return _named(label, whole)
-    fitting = [backup for backup in whole if _before(backup, target, points)]
+        return _named(label, backups)
+    fitting = [backup for backup in backups if _before(backup, target, points)]
     if not fitting:
         raise TargetError(
             f"{target} is before the first base backup ended: from {shown(reach.oldest)} on a recovery is possible; the backup sets reach further"
         )
     return fitting[0] if target.kind == XID else fitting[-1]
+
+
+def whole(backups: Sequence[BaseBackup]) -> list[BaseBackup]:
+    """Those from which a recovery can begin. Raises TargetError for none."""
+    found = [backup for backup in backups if not backup.damaged]
+    if not found:
+        raise TargetError("the archive holds no base backup of this timeline: take one (make db-base-backup), and see the status for why there is none")
+    return found
 
 
 def _named(label: str, backups: Sequence[BaseBackup]) -> BaseBackup:
@@ -163,9 +173,9 @@ def _before(backup: BaseBackup, target: Target, points: Sequence[RestorePoint]) 
     if target.kind == LSN:
         return position(backup.lsn_stop) < position(target.value)
     if target.kind == NAME:
-        found = [point for point in points if point.name == target.value]
+        found = [point for point in points if point.name == target.value and point.lsn]
         if not found:
-            known = ", ".join(point.name for point in points) or "none"
+            known = ", ".join(point.name for point in points if point.lsn) or "none"
             raise TargetError(f"no restore point {target.value} is noted (there are: {known}); one that was made by hand needs backup, the label to begin with")
         return position(backup.lsn_stop) <= position(found[-1].lsn)
     return True

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
+from ansible_collections.nexanest.database.plugins.module_utils._stream import replace, synchronise
 
 FORWARD, UNDO = "forward", "undo"
 NAME, KEPT = "restore.json", "restores"
@@ -89,16 +88,9 @@ class Journal:
 
 
 def _write(path: Path, entry: Entry) -> None:
-    new = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as file:
-            json.dump(dataclasses.asdict(entry), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        new.rename(path)
-        synchronise(path.parent)
+        replace(path, json.dumps(dataclasses.asdict(entry), indent=1).encode())
     except OSError as error:
         raise JournalError(f"{path} cannot be written ({error.strerror}): make the folder of the stack's state (state_dir) writable") from error
 

@@ -153,7 +153,7 @@ class Judge:
         if details.get("pending_restart"):
             names = ", ".join(details["pending_restart"])
             found.append(Problem(name, f"settings wait for a restart: {names}", f"{self.verb('db-restart')} when it suits", YELLOW))
-        remedy = "`ansible-playbook playbooks/schema.yml` shows in what; put it into a migration, or take it back"
+        remedy = f"{self.verb('db-schema')} shows in what; put it into a migration, or take it back"
         found += [Problem(name, f"the schema of {item['database']} {item['what']}", remedy, YELLOW) for item in details.get("schema_drift", [])]
         found += [Problem(name, notice.what, notice.remedy, RED if notice.urgent else YELLOW) for notice in details.get("schedule", [])]
         if details.get("extension_missing"):

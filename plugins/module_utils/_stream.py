@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the nexanest.database authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bytes on their way: counted and hashed as they pass, in blocks of a fixed size."""
+"""Bytes on their way: counted and hashed as they pass, in blocks of a fixed size; and safe where they shall stay."""
 
 from __future__ import annotations
 
@@ -71,3 +71,15 @@ def synchronise(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """The new content, whole and on the disk, or the old one; only the owner may read it. One writer at a time. Raises OSError."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
+    synchronise(path.parent)

@@ -22,6 +22,10 @@ from ansible_collections.nexanest.database.plugins.module_utils._docker import D
 
 HOME, CONFIG, SOCKET, TOOLS = "/archive/current", "/etc/pgbackrest", "/run/archive", "/archive-tools"
 CURRENT = "current"
+# The name of the companion's slot, and of the companion in pg_stat_replication.
+COMPANION = "companion"
+# Notes in an archive: it was switched off; the base backup from which on it lacks nothing again (_archive_pause).
+PAUSED, RESUMED = "off", "resumed"
 # A segment of the write-ahead log: timeline, and its place in two halves.
 SEGMENT = re.compile(r"(?P<timeline>[0-9A-F]{8})(?P<log>[0-9A-F]{8})(?P<segment>[0-9A-F]{8})")
 SEGMENT_BYTES = 16 * 1024 * 1024

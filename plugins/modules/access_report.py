@@ -15,6 +15,8 @@ description:
   - Makes one text, failures first, of what M(nexanest.database.postgres_access_info), M(nexanest.database.redis_access_info) and
     M(nexanest.database.pgadmin_access_info) found, and writes every attempt to a JSON file. It runs on the controller.
   - It does not fail where an attempt ended otherwise than it should; look at C(failed_attempts).
+extends_documentation_fragment:
+  - nexanest.database.attributes
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
@@ -24,9 +26,6 @@ attributes:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
     support: N/A
     details: The file is the run's output, not something that it brings to a state.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 options:
   results:
     description: Results of these modules, registered in loops over the servers' names.

@@ -15,22 +15,12 @@ description:
   - What an interrupted copy has left is no set, and is not listed.
   - No content is read. M(nexanest.database.backup_copy) compares every byte when it fetches a set.
 extends_documentation_fragment:
+  - nexanest.database.attributes.info
   - nexanest.database.offsite
 options:
   backup_dir:
     description: Folder of the sets on the managed host, to tell which of the bucket's sets are here too.
     type: path
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: N/A
-    details: The module changes nothing.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 author: "The nexanest.database authors (@nexanest)"
 """
 

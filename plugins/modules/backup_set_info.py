@@ -43,17 +43,13 @@ options:
     default: ""
 requirements:
   - C(age) on the managed host, where O(identities) are given
+extends_documentation_fragment:
+  - nexanest.database.attributes
 attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
     support: N/A
     details: The module changes no set.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 author: "The nexanest.database authors (@nexanest)"
 """
 

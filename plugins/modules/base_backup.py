@@ -19,15 +19,10 @@ description:
     is removed, and never used.
   - Log that the companion had received of a cluster or timeline that a recovery replaced is removed when no base backup is as old as that.
 extends_documentation_fragment:
+  - nexanest.database.attributes
   - nexanest.database.wal_archive
   - nexanest.database.login
 attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: full
   idempotent:
     description: With O(unless_newer_than) a backup that is young enough is enough; without it every run takes one.
     support: full
@@ -164,7 +159,7 @@ def forget(cluster: Cluster, info: Info) -> list[str]:
     """Remove received log that is older than the oldest backup: no recovery can begin before it. An undo takes that of its recovery up again."""
     removed = []
     entry = Journal(cluster.config).read()
-    needed = {CURRENT, *([entry.id] if entry is not None else [])}
+    needed = {CURRENT, *([entry.id, str(entry.previous.get("id", ""))] if entry is not None else [])}
     oldest = min((backup.start for backup in info.backups), default=0)
     for folder in sorted(cluster.received.parent.iterdir()):
         newest = max((path.stat().st_mtime for path in folder.iterdir()), default=folder.stat().st_mtime) if folder.is_dir() else oldest

@@ -73,16 +73,8 @@ options:
   progress_file:
     description: File on the managed host to which lines about the progress are appended; set by the action plugin.
     type: path
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: full
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
+extends_documentation_fragment:
+  - nexanest.database.attributes
 requirements:
   - the docker client on the managed host
 author: "The nexanest.database authors (@nexanest)"

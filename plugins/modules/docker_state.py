@@ -28,17 +28,8 @@ options:
     description: Do not look at the host. Answer as a host would that has neither an engine nor Python.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: N/A
-    details: The module changes nothing.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
+extends_documentation_fragment:
+  - nexanest.database.attributes.info
 author: "The nexanest.database authors (@nexanest)"
 """
 

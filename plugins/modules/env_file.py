@@ -26,16 +26,8 @@ options:
     description: pgAdmin's login in a file that is made.
     type: str
     required: true
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: full
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
+extends_documentation_fragment:
+  - nexanest.database.attributes
 author: "The nexanest.database authors (@nexanest)"
 """
 

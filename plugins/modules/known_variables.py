@@ -20,17 +20,13 @@ options:
     type: list
     elements: str
     default: []
+extends_documentation_fragment:
+  - nexanest.database.attributes
 attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
     support: N/A
     details: The module changes nothing on the host.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 author: "The nexanest.database authors (@nexanest)"
 """
 

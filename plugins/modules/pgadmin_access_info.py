@@ -13,17 +13,8 @@ version_added: 0.1.0
 author: "The nexanest.database authors (@nexanest)"
 description:
   - Asks for pages and data over HTTP without a login. The login page may be seen, everything else must lead to it or be refused.
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: N/A
-    details: The module changes nothing.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
+extends_documentation_fragment:
+  - nexanest.database.attributes.info
 options:
   host:
     description: Host on which pgAdmin listens, seen from the managed host.

@@ -31,7 +31,9 @@ attributes:
     description: The phase, the target and the backup.
     support: full
   idempotent:
-    description: A side instance that stands at the target already is left alone, except for the latest moment, which is another one each time.
+    description:
+      - A side instance that stands at the target already is left alone, except for the latest moment, which is another one each time.
+      - What an earlier recovery replaced is not removed by repeating O(state=cleaned).
     support: full
 options:
   state:
@@ -83,6 +85,12 @@ options:
     default: ""
   companion:
     description: Container that receives the write-ahead log.
+    type: str
+    default: ""
+  recovery:
+    description:
+      - With O(state=cleaned), the recovery whose replaced data are to be removed, as it says itself.
+      - It is asked for where a later recovery was cleaned up before, so that the same command once more takes nothing that can still be put back.
     type: str
     default: ""
   timeout:
@@ -223,6 +231,7 @@ ARGUMENTS: dict[str, Any] = {
     "label": {"type": "str", "required": True},
     "cluster": {"type": "str", "default": ""},
     "companion": {"type": "str", "default": ""},
+    "recovery": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 7200},
     "lock_wait": {"type": "int", "default": 10},
     "progress_file": {"type": "path", "default": ""},

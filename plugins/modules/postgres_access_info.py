@@ -20,18 +20,8 @@ description:
   - Every transaction is rolled back or read-only. What would be harmful if it succeeded names what is not there, or is only explained.
   - The server's log gets a line for every refusal, with the application name C(nexanest.access).
 extends_documentation_fragment:
+  - nexanest.database.attributes.info
   - nexanest.database.login
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: N/A
-    details: The module changes nothing.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 options:
   databases:
     description: The services' databases, as M(nexanest.database.postgres_databases) made them.

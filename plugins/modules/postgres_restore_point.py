@@ -16,14 +16,9 @@ description:
   - Writes a restore point into the write-ahead log, and notes its name beside the archive, so that M(nexanest.database.pitr) finds the backup to begin with.
   - The segment is ended, so that the restore point leaves the server at once.
 extends_documentation_fragment:
+  - nexanest.database.attributes
   - nexanest.database.login
 attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: full
   idempotent:
     description: A name that was used already is refused, because a recovery to it would stop at the first one.
     support: N/A
@@ -94,25 +89,36 @@ def plan(params: dict[str, Any]) -> Change:
         raise Refused(f"'{name}' is no name for a restore point: it has 1 to {LONGEST} bytes")
     if not folder.is_dir():
         raise Refused(f"{folder} is missing: this server is not archived, and nothing could be recovered to a restore point")
-    if any(point.name == name for point in noted(folder)):
-        raise Refused(f"there is a restore point {name} already: choose another name")
+    before = [point for point in noted(folder) if point.name == name]
+    if before:
+        cut_off = "" if before[-1].lsn else " (or may be: the run that made it was cut off)"
+        raise Refused(f"there is a restore point {name} already{cut_off}: choose another name")
     return Change("restore point", name, None, {"server": f"{params['login_host']}:{params['login_port']}"})
 
 
 def apply(params: dict[str, Any]) -> tuple[str, str]:
-    """Its position and its moment. The note comes last: what is noted is in the log."""
+    """Its position and its moment.
+
+    A recovery ends at the first point of a name: one that came into the log before its run was cut off must not be made again. So a note without a position
+    comes before it. The one with it comes last: what it says is in the log.
+    """
+    _note(params, "", datetime.now(tz=UTC).isoformat())
     with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_catalog.pg_create_restore_point(%s)::text, pg_catalog.clock_timestamp()", (params["name"],))
         lsn, moment = cursor.fetchone() or ("", datetime.now(tz=UTC))
         cursor.execute("SELECT pg_catalog.pg_switch_wal()")
-    line = json.dumps({"name": params["name"], "lsn": lsn, "moment": moment.isoformat()})
+    _note(params, lsn, moment.isoformat())
+    return lsn, moment.isoformat()
+
+
+def _note(params: dict[str, Any], lsn: str, moment: str) -> None:
+    line = json.dumps({"name": params["name"], "lsn": lsn, "moment": moment})
     file = os.open(Path(params["archive_dir"]) / CURRENT / POINTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     with os.fdopen(file, "a", encoding="utf-8") as notes:
         # A line that a crash cut off has no end: it must not spoil this one.
         notes.write(f"\n{line}\n")
         notes.flush()
         os.fsync(notes.fileno())
-    return lsn, moment.isoformat()
 
 
 def main() -> None:

@@ -21,19 +21,9 @@ description:
     chunks of hypertables do not count. The version of an extension does not count either.
   - It also tells which files are pending. O(shadow) is needed.
 extends_documentation_fragment:
+  - nexanest.database.attributes.info
   - nexanest.database.login
   - nexanest.database.shadow
-attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check mode), when in diff mode.
-    support: N/A
-    details: The module changes nothing.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 options:
   databases:
     description: The databases and where their files are.

@@ -18,17 +18,8 @@ description:
   - Keys that are written are the proof's own, below each prefix; they expire, and are taken away at the end.
     Commands that would do harm are not given - Redis is asked whether it would let the user (C(ACL DRYRUN)).
   - Redis keeps the last refusals in C(ACL LOG); a run fills it.
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: N/A
-    details: The module changes nothing.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
+extends_documentation_fragment:
+  - nexanest.database.attributes.info
 options:
   login_host:
     description: Host on which the server listens, seen from the managed host.

@@ -63,15 +63,11 @@ options:
     description: There is no server yet. In check mode plan from the desired state alone, without a connection.
     type: bool
     default: false
+extends_documentation_fragment:
+  - nexanest.database.attributes
 attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode. Passwords and hashes are masked.
-    support: full
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
     support: full
 requirements:
   - redis (Python client, 4.3 or later) on the managed host

@@ -126,14 +126,13 @@ requirements:
   - psycopg2 on the managed host
   - docker client and age on the managed host
   - root's rights, as folders are given to the servers' users
+extends_documentation_fragment:
+  - nexanest.database.attributes
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
     details: Says what would be drilled, and what it needs of disk and memory. Whether the set can be restored is what only a drill tells.
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: full
   idempotent:
     description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
     support: partial

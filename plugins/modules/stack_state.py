@@ -39,13 +39,9 @@ options:
     description: Seconds that one container may take to end.
     type: int
     default: 300
+extends_documentation_fragment:
+  - nexanest.database.attributes
 attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: full
   idempotent:
     description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
     support: partial

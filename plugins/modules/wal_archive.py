@@ -21,18 +21,9 @@ description:
     what was written meanwhile, and a full backup is taken for what comes.
   - pgBackRest runs in a throw-away container of the server's image, which has no network, reads the data folder and asks the server through a socket.
 extends_documentation_fragment:
+  - nexanest.database.attributes
   - nexanest.database.wal_archive
   - nexanest.database.login
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: full
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 options:
   state:
     description: V(absent) ends the continuous backup of a server that archives no more, and removes nothing of it.
@@ -197,7 +188,8 @@ def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], states.St
     if params["state"] == "absent":
         return end(cluster, params, check=check), None
     if check and not _archives(cluster, params):
-        return plan(cluster.name, None), None
+        resting = states.read(cluster, params, resting=True) if cluster.repository.is_dir() else None
+        return plan(cluster.name, resting, paused=pauses.note(cluster.home).exists()), None
     with Store(Path(params["archive_dir"])).locked(f"wal_archive of {cluster.name}", wait=params["lock_wait"]):
         remove_left_behind(cluster)
         state = states.read(cluster, params)

@@ -16,22 +16,12 @@ description:
   - Lists the copies that M(nexanest.database.wal_archive_copy) has made below a prefix, from their markers.
   - What an interrupted copy has left is none, and is not listed. No content is read; a fetch compares every byte.
 extends_documentation_fragment:
+  - nexanest.database.attributes.info
   - nexanest.database.offsite
 options:
   archive_dir:
     description: Folder of the stack's archives on the managed host, with a folder by server, to tell which of the copies are here too.
     type: path
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: N/A
-    details: The module changes nothing.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 """
 
 EXAMPLES = r"""

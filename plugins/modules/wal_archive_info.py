@@ -15,19 +15,9 @@ author:
 description:
   - Asks the server, its companion and its repository, and says what is wrong with its remedy.
 extends_documentation_fragment:
+  - nexanest.database.attributes.info
   - nexanest.database.wal_archive
   - nexanest.database.login
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
-    support: N/A
-    details: The module changes nothing.
-  idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
-    support: full
 options:
   max_age:
     description: How old the newest base backup may be (s, m, h, d).

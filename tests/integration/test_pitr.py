@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -55,6 +56,15 @@ def test_a_target_that_cannot_be_is_refused_with_what_can(server: Archived) -> N
     assert "no restore point never-made" in unknown["msg"]
     assert not (server.config / "pitr.json").exists()
     assert not list(server.data.parent.glob("*.pitr-*"))
+
+
+def test_a_port_that_is_taken_is_refused_before_all_the_work(server: Archived) -> None:
+    with socket.create_server(("127.0.0.1", server.side_port)):
+        for check in (True, False):
+            refused = server.pitr(check=check)
+            assert refused["failed"], refused
+            assert f"the port {server.side_port} of 127.0.0.1" in refused["msg"]
+    assert not (server.config / "pitr.json").exists()
 
 
 def test_to_one_second_before_a_mistake_and_back(server: Archived) -> None:
@@ -141,6 +151,22 @@ def test_to_a_named_moment_and_again_on_the_new_timeline(server: Archived) -> No
     assert 10 in rows
     assert 12 not in rows
     assert not server.pitr("cleaned")["failed"]
+
+    again = server.pitr("cleaned")
+    assert (again["failed"], again["changed"], again["removed"]) == (False, False, []), "looks were over: the same command once more takes no way back"
+    (told,) = again["steps"]
+    assert "is still kept: state=cleaned with recovery=" in told
+    assert server.pitr("undone")["phase"] == "undone"
+    server.wait()
+    server.wait_streaming()
+    assert {10, 11} <= set(ids(server))
+    assert 12 not in ids(server)
+    assert not server.pitr("cleaned", recovery="00000000")["changed"]
+    cleaned = server.pitr("cleaned", recovery=told.split("recovery=")[1].split()[0])
+    assert len(cleaned["removed"]) == 1, cleaned
+    assert not list(server.data.parent.glob("*.pitr-*"))
+    taken = server.module("base_backup", type="incr")
+    assert not taken["failed"], taken
 
 
 def test_nothing_acknowledged_is_lost_with_the_server_and_its_volume(server: Archived) -> None:

@@ -24,7 +24,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._restore_target 
 
 
 @dataclass
-class Stack:
+class Whole:
     """Two services whose data say "new" in the set, and "old" in use."""
 
     postgres: Server
@@ -43,7 +43,7 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     folder = tmp_path_factory.mktemp("whole")
     with postgres_server(prefix="rw") as postgres, redis_server(folder / "conf") as redis:
         postgres.query("CREATE DATABASE one")
@@ -52,7 +52,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         server = {"name": "postgres", "container": postgres.container, **postgres.login, **more}
         login = {"login_host": "127.0.0.1", "login_user": "boss", "login_password": redis.passwords["boss"], "connect_timeout": 10}
         instance = {"name": "main", "container": redis.container, "login_port": redis.port, **login}
-        found = Stack(postgres, redis, Restorer(postgres, folder / "backups", folder / "state", more={"servers": [server], "redis": [instance]}), "")
+        found = Whole(postgres, redis, Restorer(postgres, folder / "backups", folder / "state", more={"servers": [server], "redis": [instance]}), "")
         found.set_words("new")
         source = {"name": "main", "container": redis.container, "login_user": "backup", "login_password": redis.passwords["backup"]}
         made = run_module(
@@ -72,44 +72,44 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.mark.long
-def test_the_whole_stack_comes_back_and_is_undone(stack: Stack) -> None:
-    predicted = stack.restorer.run(set=stack.set, check=True, disconnect=True)
+def test_the_whole_stack_comes_back_and_is_undone(whole: Whole) -> None:
+    predicted = whole.restorer.run(set=whole.set, check=True, disconnect=True)
     assert not predicted["failed"], predicted
-    assert stack.words() == ("old", "old")
-    result = stack.restorer.restored(stack.set, disconnect=True)
+    assert whole.words() == ("old", "old")
+    result = whole.restorer.restored(whole.set, disconnect=True)
     assert (result["databases"], result["diff"]) == (predicted["databases"], predicted["diff"])
     assert [row["name"] for row in result["databases"]] == ["postgres/one", "redis/main"]
-    assert stack.words() == ("new", "new")
-    assert not stack.restorer.restored(stack.set, disconnect=True)["changed"]
-    stack.restorer.undone(disconnect=True)
-    assert stack.words() == ("old", "old")
-    assert len(stack.restorer.cleaned()["removed"]) == 2
-    assert stack.words() == ("old", "old")
+    assert whole.words() == ("new", "new")
+    assert not whole.restorer.restored(whole.set, disconnect=True)["changed"]
+    whole.restorer.undone(disconnect=True)
+    assert whole.words() == ("old", "old")
+    assert len(whole.restorer.cleaned()["removed"]) == 2
+    assert whole.words() == ("old", "old")
 
 
-def test_one_that_was_cut_off_between_postgres_and_redis_is_finished_or_undone(stack: Stack) -> None:
+def test_one_that_was_cut_off_between_postgres_and_redis_is_finished_or_undone(whole: Whole) -> None:
     for undo in (False, True):
-        stack.set_words("old")
-        cut_off(stack)
-        assert stack.words() == ("new", "old")
-        result = stack.restorer.run(state="undone", disconnect=True) if undo else stack.restorer.run(set=stack.set, disconnect=True)
+        whole.set_words("old")
+        cut_off(whole)
+        assert whole.words() == ("new", "old")
+        result = whole.restorer.run(state="undone", disconnect=True) if undo else whole.restorer.run(set=whole.set, disconnect=True)
         assert not result["failed"], result
         assert "had been cut off" in result["notes"][0]
-        assert stack.words() == (("old", "old") if undo else ("new", "new"))
-        assert Journal(stack.restorer.state).open() is None
-    stack.restorer.cleaned()
+        assert whole.words() == (("old", "old") if undo else ("new", "new"))
+        assert Journal(whole.restorer.state).open() is None
+    whole.restorer.cleaned()
 
 
-def test_clients_of_redis_stop_the_swap(stack: Stack) -> None:
-    stack.set_words("old")
-    client = stack.redis.client("boss")
+def test_clients_of_redis_stop_the_swap(whole: Whole) -> None:
+    whole.set_words("old")
+    client = whole.redis.client("boss")
     client.get("word")
-    assert "a client is connected to redis/main" in stack.restorer.refused(stack.set)
+    assert "a client is connected to redis/main" in whole.restorer.refused(whole.set)
     client.close()
-    assert stack.words() == ("old", "old")
+    assert whole.words() == ("old", "old")
 
 
-def cut_off(stack: Stack) -> None:
+def cut_off(whole: Whole) -> None:
     """What a run leaves that dies when the first of two targets is swapped."""
 
     class Died(Exception):
@@ -121,7 +121,7 @@ def cut_off(stack: Stack) -> None:
     from ansible_collections.nexanest.database.plugins.module_utils import _restore_run
     from ansible_collections.nexanest.database.plugins.module_utils._restore_redis_side import RedisSide
 
-    params = {"state": "restored", "disconnect": True, "progress_file": "", "databases": [], "as": None, "jobs": 2, **stack.restorer.arguments(set=stack.set)}
+    params = {"state": "restored", "disconnect": True, "progress_file": "", "databases": [], "as": None, "jobs": 2, **whole.restorer.arguments(set=whole.set)}
     report = _restore_run.Report()
     swap, discard = RedisSide.swap, _restore_run.Restore._discard
     RedisSide.swap, _restore_run.Restore._discard = die, lambda *_arguments: []  # type: ignore[method-assign, assignment]
@@ -134,40 +134,40 @@ def cut_off(stack: Stack) -> None:
 
 
 @pytest.mark.long
-def test_what_a_cleanup_has_removed_cannot_be_undone(stack: Stack) -> None:
-    result = stack.restorer.restored(stack.set, databases=["redis/main"], disconnect=True)
-    note = stack.restorer.state / "restores" / f"{result['restore']}.json"
+def test_what_a_cleanup_has_removed_cannot_be_undone(whole: Whole) -> None:
+    result = whole.restorer.restored(whole.set, databases=["redis/main"], disconnect=True)
+    note = whole.restorer.state / "restores" / f"{result['restore']}.json"
     text = note.read_text(encoding="utf-8")
-    stack.restorer.cleaned()
+    whole.restorer.cleaned()
     note.write_text(text, encoding="utf-8")  # killed before the journal forgot it
-    said = stack.restorer.run(state="undone", disconnect=True)
-    stack.restorer.cleaned()
+    said = whole.restorer.run(state="undone", disconnect=True)
+    whole.restorer.cleaned()
     assert said["failed"], "nothing was put back"
     assert "are gone" in said["msg"]
-    stack.set_words("old")
+    whole.set_words("old")
 
 
 @pytest.mark.long
-def test_roles_that_a_kept_copy_needs_do_not_make_a_swap_half_done(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack.postgres.query("CREATE ROLE keeper")
-    stack.postgres.query("ALTER TABLE t OWNER TO keeper", database="one")
-    source = {**stack.restorer.more["servers"][0], "kind": "postgresql"}
-    login = {"login_user": "backup", "login_password": stack.redis.passwords["backup"]}
-    redis = {"name": "main", "container": stack.redis.container, **login}
-    made = run_module("backup_set", {"backup_dir": str(stack.restorer.backups), "stack": "t", "servers": [source], "redis": [redis], "encrypt": False})
+def test_roles_that_a_kept_copy_needs_do_not_make_a_swap_half_done(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole.postgres.query("CREATE ROLE keeper")
+    whole.postgres.query("ALTER TABLE t OWNER TO keeper", database="one")
+    source = {**whole.restorer.more["servers"][0], "kind": "postgresql"}
+    login = {"login_user": "backup", "login_password": whole.redis.passwords["backup"]}
+    redis = {"name": "main", "container": whole.redis.container, **login}
+    made = run_module("backup_set", {"backup_dir": str(whole.restorer.backups), "stack": "t", "servers": [source], "redis": [redis], "encrypt": False})
     assert not made["failed"], made
-    stack.postgres.query("REASSIGN OWNED BY keeper TO CURRENT_USER", database="one")
-    stack.postgres.query("DROP ROLE keeper")
-    stack.set_words("older")
+    whole.postgres.query("REASSIGN OWNED BY keeper TO CURRENT_USER", database="one")
+    whole.postgres.query("DROP ROLE keeper")
+    whole.set_words("older")
 
     def stuck(_side: RedisSide) -> None:
         raise TargetError("it is stuck")
 
     monkeypatch.setattr(RedisSide, "swap", stuck)
     params = {"as": "", "jobs": 1, "disconnect": True, "progress_file": "", "state": "restored", "databases": [], "set": made["set"]["id"]}
-    with pytest.raises(TakenBack, match="it is stuck"), opened({**stack.restorer.arguments(), **params}) as run:
+    with pytest.raises(TakenBack, match="it is stuck"), opened({**whole.restorer.arguments(), **params}) as run:
         run.restore(Report(), check=False)
-    assert stack.words() == ("older", "older")
-    assert Journal(stack.restorer.state).open() is None
-    stack.restorer.cleaned()
-    stack.postgres.query("DROP ROLE keeper")
+    assert whole.words() == ("older", "older")
+    assert Journal(whole.restorer.state).open() is None
+    whole.restorer.cleaned()
+    whole.postgres.query("DROP ROLE keeper")

@@ -13,9 +13,6 @@ from clients import query
 from containers import docker, started
 from stack import Ports, Run, Stack, changed_objects, stack_named
 
-# A stack more to deploy; make test-long.
-pytestmark = pytest.mark.long
-
 SHOP = Ports(postgres=17432, timescaledb=17433, redis=17379, sessions=17380, pgadmin=17050)
 PLANNED = Ports(postgres=19432, timescaledb=19433, redis=19379, sessions=19380, pgadmin=19050)
 # What a run makes inside the servers. Settings and users of Redis are planned too, but a first start brings them by its files.
@@ -43,6 +40,15 @@ def shop(stack: Stack) -> Iterator[Stack]:
         yield second
 
 
+def test_a_check_from_nothing_plans_the_second_product() -> None:
+    with product("plancheck", PLANNED) as second:
+        planned = _objects(second.playbook("site", check=True).checked())
+    assert {("database", "catalog", "create"), ("database", "orders", "create"), ("role", "catalog_app", "create")} <= planned
+    assert not any("nexanest" in name for _kind, name, _action in planned)
+
+
+# From here on it is deployed, a stack more: make test-long.
+@pytest.mark.long
 def test_the_plan_from_nothing_is_what_the_run_did() -> None:
     with product("plantest", PLANNED) as second:
         planned = second.playbook("site", check=True).checked()
@@ -58,6 +64,7 @@ def _objects(run: Run) -> set[tuple[str, str, str]]:
     return {row for row in changed_objects(run.changed) if row[0] in INSIDE}
 
 
+@pytest.mark.long
 def test_the_second_product_runs_with_its_own_data(stack: Stack, shop: Stack) -> None:
     assert shop.healthy()
     query(shop, "postgres", "catalog", "INSERT INTO catalog.articles (sku, title, price, currency) VALUES ('A-1', 'Chair', 49.90, 'EUR')", user="catalog_app")
@@ -68,10 +75,12 @@ def test_the_second_product_runs_with_its_own_data(stack: Stack, shop: Stack) ->
     assert shop.secret("POSTGRES_PASSWORD") != stack.secret("POSTGRES_PASSWORD")
 
 
+@pytest.mark.long
 def test_a_second_run_of_the_second_product_changes_nothing(shop: Stack) -> None:
     assert shop.playbook("site").checked().changed == []
 
 
+@pytest.mark.long
 def test_destroying_the_second_product_leaves_the_first_alone(stack: Stack, shop: Stack) -> None:
     before = started(stack.name)
     refused = shop.playbook("destroy", "-e", f"stack_destroy_confirm={stack.name}")

@@ -176,11 +176,14 @@ def test_switched_off_it_keeps_no_log_and_switched_on_again_it_begins_with_a_ful
     server.query("SELECT pg_switch_wal(), pg_sleep(0.1)")
     server.query("CHECKPOINT")
 
+    planned = server.module("wal_archive", check=True, companion=server.companion)
     archive_mode(server, "on")
     docker("start", server.companion)
     server.wait_streaming()
     assert "red: it was switched off meanwhile" in complaints(server)
-    assert [one["action"] for one in server.converge()["objects"]] == ["create"]
+    done = server.converge()
+    assert [one["action"] for one in done["objects"]] == ["create"]
+    assert done["objects"] == planned["objects"], "planned while it was still off"
     assert not server.converge()["changed"]
     assert not complaints(server)
     told = server.module("wal_archive_info")["archive"]

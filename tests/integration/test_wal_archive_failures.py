@@ -148,6 +148,17 @@ def test_a_base_backup_whose_pgbackrest_is_killed_leaves_nothing_and_the_next_on
 
 
 @pytest.mark.long
+def test_a_link_in_the_place_of_a_note_is_not_followed(server: Archived, tmp_path: Path) -> None:
+    """The folder is the server's user's; root's hand must not be led elsewhere."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious", encoding="utf-8")
+    (server.archive / ".base_backup").symlink_to(precious)
+    taken(server.module("base_backup", type="incr"))
+    assert precious.read_text(encoding="utf-8") == "precious"
+    assert not (server.archive / ".base_backup").is_symlink()
+
+
+@pytest.mark.long
 def test_a_base_backup_whose_run_is_killed_as_a_whole_is_ended_by_the_next_one(server: Archived) -> None:
     with begun(server, type="full") as run:
         half = halves(server)

@@ -105,6 +105,7 @@ def test_an_archive_that_is_well_has_no_problem(facts: Facts) -> None:
         (but(safe_bytes=1 << 30), YELLOW, "1024 MB more", "starts the companion"),
         (but(slot="unreserved", safe_bytes=-5), YELLOW, "0 MB more", "starts the companion"),
         (but(recovery=("promoting", "time x")), RED, "a recovery to time x was cut off while promoting", "make db-pitr STACK=shop STATE=promoted finishes"),
+        (but(recovery=("cut off", "time x")), YELLOW, "a recovery to time x was cut off, and its half copy takes disk", "STATE=cleaned removes it"),
         (but(recovery=("undoing", "time x")), RED, "cut off while undoing", "STATE=undone finishes"),
         (but(recovery=("ready", "time x")), YELLOW, "a side instance stands at time x", "make db-pitr STACK=shop STATE=promoted or STATE=cleaned"),
         (but(recovery=("unreadable", "/c/pitr.json cannot be read")), RED, "its journal is damaged", "/c/pitr.json cannot be read"),

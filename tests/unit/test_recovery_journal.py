@@ -31,7 +31,7 @@ def test_what_is_written_is_read_and_replaces_what_was_there(tmp_path: Path) -> 
 def test_a_write_that_was_cut_off_leaves_the_old_entry(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.write(ENTRY)
-    (tmp_path / "pitr.new").write_text('{"id": "half', encoding="utf-8")
+    (tmp_path / ".pitr.json.new").write_text('{"id": "half', encoding="utf-8")
     assert journal.read() == ENTRY
     journal.write(dataclasses.replace(ENTRY, inode=8))
     assert journal.read() == dataclasses.replace(ENTRY, inode=8)

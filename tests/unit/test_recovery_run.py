@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ import pytest
 from ansible_collections.nexanest.database.plugins.module_utils import _recovery_look as looks
 from ansible_collections.nexanest.database.plugins.module_utils._archive_state import make_home
 from ansible_collections.nexanest.database.plugins.module_utils._exchange import exchange
-from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import BaseBackup, Info
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import BaseBackup, Info, Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import PROMOTED, PROMOTING, READY, UNDOING, Entry
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_run import Recovery, Report
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Reached, SideFailed, why
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import LATEST, Reach, Target
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster
+from ansible_collections.nexanest.database.plugins.modules import postgres_restore_point
 
+PARAMS = {"companion": "", "login_user": "admin", "label": "a=b", "network": "none", "port": 0, "recovery": ""}
 ID, LOST = "00aa11bb", "7713188848805994522"
 
 
@@ -50,7 +53,7 @@ def told(_words: str) -> None:
 @pytest.fixture
 def recovery(tmp_path: Path) -> Recovery:
     """With live data, recovered data beside them, and an archive."""
-    found = Recovery(cluster(tmp_path), {"companion": ""}, told)
+    found = Recovery(cluster(tmp_path), PARAMS, told)
     (tmp_path / "archive").mkdir()
     make_home(found.cluster)
     for path, text in ((found.data, "live"), (found.data.with_name(f"pgdata.pitr-{ID}"), "recovered")):
@@ -124,6 +127,23 @@ def test_where_nothing_was_put_aside_nothing_comes_back(recovery: Recovery) -> N
     received = marked(recovery.cluster.received, "going on")
     recovery._take_up_received(ID)
     assert (names(received), names(received.parent)) == (["going on"], ["current"])
+
+
+@pytest.mark.parametrize("before", ["000000010000000000000007", ""])
+def test_how_far_the_old_timeline_was_archived_is_known_again_when_it_comes_back(recovery: Recovery, before: str) -> None:
+    """Else the next recovery would follow the timeline that was left, and the companion drop what is not archived."""
+    last = recovery.cluster.home / "archived" / "last"
+    if before:
+        last.write_text(before, encoding="utf-8")
+    recovery._rotate_note(ID)
+    assert not last.exists()
+    last.write_text("000000020000000000000009", encoding="utf-8")
+    recovery._rotate_note(ID)
+    assert last.read_text(encoding="utf-8") == "000000020000000000000009", "once"
+    for _each in range(2):
+        recovery._take_up_note(ID)
+        assert (last.read_text(encoding="utf-8") if last.exists() else "") == before
+    assert names(last.parent) == (["last"] if before else [])
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2])
@@ -225,6 +245,45 @@ def test_folders_whose_journal_is_gone_are_removed_by_the_next_run(recovery: Rec
     assert not again.changed
 
 
+def test_a_clean_up_that_was_cut_off_takes_no_way_back(recovery: Recovery, monkeypatch: pytest.MonkeyPatch) -> None:
+    earlier = dataclasses.asdict(entry(recovery, PROMOTED))
+    looked = Entry("22cc33dd", READY, "time y", "20250531-020000F", "2025-05-31T12:50:00+00:00", previous=earlier)
+    recovery.journal.write(looked)
+    marked(recovery.beside(looked), "looked at")
+    remove = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", _cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        recovery.clean(Report(), check=False)
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    for changed, kept in ((True, ["pgdata.pitr-22cc33dd"]), (False, []), (False, [])):
+        report = Report()
+        recovery.clean(report, check=False)
+        assert (report.changed, report.kept) == (changed, kept)
+    left = recovery.journal.read()
+    assert left is not None
+    assert (left.id, left.phase, recovery.beside(left).is_dir()) == (ID, PROMOTED, True)
+
+
+def _cut_off(*_arguments: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_recovery_that_fails_leaves_no_copy(recovery: Recovery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whatever it fails: pgBackRest without room, a container that does not start."""
+    one = BaseBackup("20250531-020000F", "full", 0, 0, "0/0", "0/0", "0" * 24, "0" * 24, 0, 0)
+    plan = looks.Plan(Target(LATEST), one, Reach((one,), datetime(2025, 5, 31, tzinfo=UTC), alive=True), "1", "", 0, 0)
+    shutil.rmtree(recovery.data.with_name(f"pgdata.pitr-{ID}"))
+    for error in (RepositoryError("No space left on device"), ArchiveError("docker run failed"), OSError(5, "Input/output error")):
+
+        def fail(*_arguments: Any, reason: Exception = error) -> None:
+            raise reason
+
+        monkeypatch.setattr(Repository, "restore", fail)
+        with pytest.raises(type(error)):
+            recovery._recover(Target(LATEST), Report(), plan, None)
+        assert (recovery.kept(), recovery.journal.read()) == ([], None)
+
+
 @pytest.mark.parametrize(
     ("kind", "lsn", "newest", "gap"),
     [
@@ -291,6 +350,17 @@ def test_a_history_is_found_with_the_live_data_or_as_it_was_received(tmp_path: P
     assert looks.history(here, here.data, "2") == "live"
     assert looks.history(here, here.data, "10") == ""
     assert looks.history(here, here.data, "latest") == ""
+
+
+def test_a_name_whose_run_was_cut_off_is_used_up(tmp_path: Path) -> None:
+    """Its point may be in the log, and a recovery ends at the first of a name."""
+    (tmp_path / "current").mkdir()
+    params = {"name": "before", "archive_dir": str(tmp_path), "login_host": "127.0.0.1", "login_port": 5432}
+    assert postgres_restore_point.plan(params).name == "before"
+    line = '{"name": "before", "lsn": "", "moment": "2025-05-31T12:34:56.789012+00:00"}'
+    (tmp_path / "current" / looks.POINTS).write_text(f"\n{line}\n", encoding="utf-8")
+    with pytest.raises(postgres_restore_point.Refused, match=r"the run that made it was cut off.*choose another name"):
+        postgres_restore_point.plan(params)
 
 
 def test_notes_that_a_crash_cut_off_are_passed_over(tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def test_a_name_that_nobody_noted_is_refused_with_those_that_are() -> None:
 
 def test_the_last_note_of_a_name_counts() -> None:
     assert choose(asked(name="early"), REACH, [*POINTS, RestorePoint("early", "0/A000000", NOON)]).label == "later"
+    with pytest.raises(TargetError, match="no restore point begun is noted"):
+        choose(asked(name="begun"), REACH, [*POINTS, RestorePoint("begun", "", NOON)])
 
 
 def test_a_damaged_backup_is_passed_over() -> None:
