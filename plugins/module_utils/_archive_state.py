@@ -49,7 +49,9 @@ def read(cluster: Cluster, login: dict[str, Any], *, resting: bool = False) -> S
     for folder in (cluster.repository, *(() if resting else (cluster.received,))):
         if not folder.is_dir():
             raise ArchiveError(f"{folder} is missing: run site.yml, which makes it, and see why it went (a disk that is not mounted?)")
-    return State(system_id, Repository(cluster).info(), segment)
+    repository = Repository(cluster)
+    # The container of one that does not archive yet has no archive mounted.
+    return State(system_id, repository.info() if resting else repository.info_of_running(), segment)
 
 
 def set_aside(cluster: Cluster, system_id: str, companion: str) -> None:

@@ -98,7 +98,7 @@ class Docker:
         if client is None:
             raise DockerError("the docker client is not installed on the managed host: run the role nexanest.database.docker, which installs it")
         try:
-            done = subprocess.run([client, *argv], input=stdin, capture_output=True, text=True, timeout=self.timeout, check=False)
+            done = subprocess.run([client, *argv], input=stdin, capture_output=True, text=True, errors="replace", timeout=self.timeout, check=False)
         except subprocess.TimeoutExpired as error:
             raise DockerError(f"docker {argv[0]} gave no answer in {self.timeout:.0f} s: is the engine overloaded or stuck?") from error
         return Output(code=done.returncode, stdout=done.stdout, stderr=done.stderr)

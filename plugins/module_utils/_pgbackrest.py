@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _wal_archive as archive
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import Bulk, BulkError, remove_left
+from ansible_collections.nexanest.database.plugins.module_utils._docker import Docker, DockerError
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import Cluster
 
@@ -82,6 +83,16 @@ class Repository:
     def info(self) -> Info:
         return self._parsed(self._run(_INFO, read_only=True, locked=False))
 
+    def info_of_running(self) -> Info:
+        """The same of the archive that is current, asked in its server's container, which runs: that is four times as quick as a container of its own."""
+        try:
+            output = Docker().execute(self.cluster.container, ["pgbackrest", *self._words("warn"), *_INFO], user=str(self.cluster.uid))
+        except DockerError as error:
+            raise RepositoryError(str(error)) from error
+        if output.code != 0:
+            raise RepositoryError(explained(f"pgbackrest failed: {' '.join(output.stderr.split())}"))
+        return self._parsed(output.stdout)
+
     def create(self) -> None:
         """Make the stanza, for the cluster that runs."""
         self._patiently(["stanza-create"], beside_server=True)
@@ -143,12 +154,14 @@ class Repository:
             read_only=read_only,
             mounts=(archive.bind(self.cluster.config / "pgbackrest", archive.CONFIG), *mounts),
         )
-        level = "detail" if heard else "warn"
-        words = ["pgbackrest", f"--stanza={self.cluster.name}", "--log-level-console=off", f"--log-level-stderr={level}"]
+        words = ["pgbackrest", *self._words("detail" if heard else "warn")]
         try:
             return bulk.run([*words, *argv], then=[*words, *then] if then else (), heard=heard)
         except BulkError as error:
             raise RepositoryError(explained(str(error))) from error
+
+    def _words(self, level: str) -> list[str]:
+        return [f"--stanza={self.cluster.name}", "--log-level-console=off", f"--log-level-stderr={level}"]
 
 
 def mark(cluster: Cluster) -> str:
