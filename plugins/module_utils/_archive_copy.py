@@ -92,7 +92,7 @@ class Copier:
 
     def look(self) -> Plan:
         """Refused, or an error, before anything is changed."""
-        home = self.cluster.home.stat().st_ino
+        home = self._home()
         snapshot, note = snapshots.take(self.cluster), notes.read(self.cluster.home)
         found = self._stored(snapshot.info.system_id)
         self._refuse_others(found, note)
@@ -166,8 +166,12 @@ class Copier:
         self._note(plan, Note(self.bucket.place.text, _utc(snapshot.moment), _utc(snapshot.until), marker))
         return [*notices, *self._remove(plan, lists)]
 
+    def _home(self) -> int:
+        """0 where there is none: its name is on its way to another one, or its disk is not there, which the snapshot says."""
+        return self.cluster.home.stat().st_ino if self.cluster.home.is_dir() else 0
+
     def _note(self, plan: Plan, note: Note) -> None:
-        if self.cluster.home.stat().st_ino != plan.home:
+        if self._home() != plan.home:
             raise Moved(notes.NAME)
         notes.write(self.cluster.home, note)
 

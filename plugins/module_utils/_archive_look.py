@@ -23,7 +23,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._disks import su
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, History, Record
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
-from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import RECOVERING, Journal, JournalError
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import PROMOTED, RECOVERING, Journal, JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import unbroken, usable
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import COMPANION, PAUSED, ArchiveError, Cluster, cluster_of
 
@@ -137,10 +137,14 @@ def _drills(params: Mapping[str, Any]) -> tuple[Record, ...]:
 
 
 def _recovery(cluster: Cluster) -> tuple[str, str]:
+    journal = Journal(cluster.config)
     try:
-        entry = Journal(cluster.config).read()
+        entry = journal.read()
+        # Read again after the lock: the run that had it may have come to its end meanwhile.
+        cut_off = entry is not None and entry.phase == RECOVERING and not Store(cluster.folder).busy() and journal.read() == entry
     except JournalError as error:
         return "unreadable", str(error)
     if entry is None:
         return "", ""
-    return "cut off" if entry.phase == RECOVERING and not Store(cluster.folder).busy() else entry.phase, entry.target
+    phase = "cut off" if cut_off else "kept" if entry.phase == PROMOTED and entry.returned else entry.phase
+    return phase, entry.target

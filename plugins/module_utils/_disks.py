@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 from pathlib import Path
 
 # What a copy survives the loss of.
 VOLUME, DISK, HOST = "volume", "disk", "host"
 # File systems that another host keeps, as the kernel names them in /proc/self/mountinfo (proc(5)).
-_OF_ANOTHER_HOST = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre", "beegfs", "afs"})
-# A server that is this host.
-_LOCAL = re.compile(r"(.*@)?(//)?(localhost|127\.|\[?::1\b)", re.IGNORECASE)
+_OF_ANOTHER_HOST = frozenset({"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs"})
+# That host in their sources: host:/export, [address]:/export, //host/share, user@host:folder.
+_HOST = re.compile(r"(?:[^@/]*@)?(?://)?(?:\[(?P<address>[^]]+)\]|(?P<name>[^:/]+))[:/]")
 _MOUNTS, _BLOCKS = Path("/proc/self/mountinfo"), Path("/sys/dev/block")
 
 
@@ -23,11 +25,23 @@ def survives(original: Path, copy: Path) -> str:
     try:
         (kind, source), (_kind, origin) = _file_system(copy), _file_system(original)
         if kind in _OF_ANOTHER_HOST:
-            return VOLUME if source == origin or _LOCAL.match(source) else HOST
+            return VOLUME if source == origin or _is_here(source) else HOST
         first, second = disks(original), disks(copy)
     except OSError:
         return VOLUME
     return DISK if first and second and not first & second else VOLUME
+
+
+def _is_here(source: str) -> bool:
+    """Whether a network file system is this host's own, or nobody knows whose: an address of this host can be listened on. Raises OSError."""
+    found = _HOST.match(source)
+    if found is None:
+        return True
+    for family, kind, protocol, _name, address in socket.getaddrinfo(found["address"] or found["name"], 0, type=socket.SOCK_DGRAM):
+        with socket.socket(family, kind, protocol) as probe, contextlib.suppress(OSError):
+            probe.bind(address)
+            return True
+    return False
 
 
 def disks(folder: Path) -> set[str]:
@@ -52,8 +66,9 @@ def _below(device: str) -> set[str]:
         file = Path(backing.read_text(encoding="utf-8").strip())
         parts = [disks(file.parent) if file.parent.is_dir() else set()]
     else:
-        # One that the kernel or a program makes up (zram, zvol, nbd, rbd) may stand on anything.
-        parts = [{block.name} if block.is_dir() and "virtual" not in block.parts else set()]
+        # One that the kernel or a program makes up (zram, zvol, nbd, rbd) may stand on anything; NVMe of several paths is listed there as well.
+        real = "virtual" not in block.parts or "nvme-subsystem" in block.parts
+        parts = [{block.name} if block.is_dir() and real else set()]
     return set().union(*parts) if all(parts) else set()
 
 

@@ -27,7 +27,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest impo
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import Entry, Journal
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Reached, Side, SideFailed
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import LATEST, Target
-from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
+from ansible_collections.nexanest.database.plugins.module_utils._stream import replace, synchronise
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import CURRENT, ArchiveError, Cluster, segment_of
 
 HEALTHY_WAIT = 300.0
@@ -109,7 +109,7 @@ class Recovery:
             report.reached = self._reach(target, plan, entry)
         except FAILURES:
             # Where that fails as well, the journal says what is left: the status tells of it, and the next recovery removes it.
-            with contextlib.suppress(*FAILURES):
+            with contextlib.suppress(*FAILURES, journals.JournalError):
                 self._discard(entry)
             raise
         inode = self.beside(entry).stat().st_ino
@@ -137,10 +137,9 @@ class Recovery:
             wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 wanted.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise ArchiveError(
-                    f"the port {port} of 127.0.0.1, on which the side instance would listen, is taken: name another one (wal_archive_pitr_port)"
-                ) from error
+            except (OSError, OverflowError) as error:
+                what = f"the port {port} of 127.0.0.1, on which the side instance would listen, cannot be had ({error})"
+                raise ArchiveError(f"{what}: name another one (wal_archive_pitr_port)") from error
 
     def _refuse_gap(self, target: Target, plan: looks.Plan, reached: Reached) -> None:
         """A segment that is missing looks like the end of the log: there must be none behind it."""
@@ -157,6 +156,8 @@ class Recovery:
         if entry is None or entry.phase not in (journals.READY, journals.PROMOTING, journals.PROMOTED):
             raise ArchiveError("there is no recovered side instance to promote: recover first (state=recovered)")
         report.entry = entry
+        if entry.phase == journals.PROMOTED and entry.returned:
+            raise ArchiveError(f"there is no recovered side instance to promote: recover first (state=recovered); in use is the recovery to {entry.target}")
         if entry.phase == journals.PROMOTED:
             return
         report.changed = True
@@ -254,7 +255,7 @@ class Recovery:
         if last.exists():
             last.rename(kept)
         else:
-            kept.touch()
+            replace(kept, b"")
         synchronise(last.parent)
 
     def _take_up_note(self, name: str) -> None:
@@ -285,7 +286,7 @@ class Recovery:
         report.changed = True
         if check:
             return
-        entry = self.journal.write(dataclasses.replace(entry, phase=journals.UNDOING))
+        entry = self.journal.write(dataclasses.replace(entry, phase=journals.UNDOING, returned=False))
         if self._in_use(entry.inode):
             self._stop_live()
             self._refuse_running()
@@ -299,9 +300,12 @@ class Recovery:
         entry = self.journal.read()
         if entry is not None and entry.phase in (journals.PROMOTING, journals.UNDOING):
             raise ArchiveError(f"the recovery {entry.id} was cut off while it was {entry.phase}: finish it first (state=promoted or state=undone)")
+        wanted = self.params["recovery"]
+        if wanted and (entry is None or entry.id != wanted):
+            raise ArchiveError(f"the last recovery here is {entry.id if entry else 'none'}, not {wanted}: nothing was removed")
         if entry is not None and entry.phase in (journals.RECOVERING, journals.READY):
             self._clean_side(entry, report, check=check)
-        elif entry is not None and entry.returned and self.params["recovery"] != entry.id:
+        elif entry is not None and entry.returned and not wanted:
             # The same command once more, after a look was cleaned up, must not take the way back of the recovery before.
             report.steps.append(f"What the recovery {entry.id} to {entry.target} replaced is still kept: state=cleaned with recovery={entry.id} removes it.")
         else:

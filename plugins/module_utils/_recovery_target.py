@@ -108,7 +108,7 @@ def shown(moment: datetime) -> str:
 def target_of(params: Mapping[str, Any]) -> Target:
     """The one target that the options name; none of them is the latest moment. Raises TargetError."""
     timeline = str(params.get("recovery_target_timeline") or "")
-    if timeline and not timeline.isdigit() and timeline not in ("current", "latest"):
+    if timeline and not timeline.isdecimal() and timeline not in ("current", "latest"):
         raise TargetError(f"recovery_target_timeline is '{timeline}': it is a number, current or latest")
     given = [(kind, str(params[option]).strip()) for kind, option in _OPTIONS.items() if params.get(option)]
     if len(given) > 1:

@@ -87,9 +87,10 @@ def _offsite(offsite: Mapping[str, Any] | None) -> str:
 
 
 def _recovered(archive: Mapping[str, Any]) -> str:
-    """That the data in use are those of a recovery: what they replaced takes as much room again."""
+    """That the data in use are those of a recovery: what they replaced takes as much room again. kept: a later recovery came to nothing since."""
     recovery = archive.get("recovery") or {}
-    return f"; recovered to {recovery['target']}, what that replaced is kept until STATE=cleaned" if recovery.get("phase") == "promoted" else ""
+    how = {"promoted": "until STATE=cleaned", "kept": "(STATE=cleaned says how it is removed)"}.get(recovery.get("phase", ""))
+    return f"; recovered to {recovery['target']}, what that replaced is kept {how}" if how else ""
 
 
 def _drilled(drill: Mapping[str, Any] | None) -> str:

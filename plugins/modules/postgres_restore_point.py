@@ -102,8 +102,8 @@ def apply(params: dict[str, Any]) -> tuple[str, str]:
     A recovery ends at the first point of a name: one that came into the log before its run was cut off must not be made again. So a note without a position
     comes before it. The one with it comes last: what it says is in the log.
     """
-    _note(params, "", datetime.now(tz=UTC).isoformat())
     with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
+        _note(params, "", datetime.now(tz=UTC).isoformat())
         cursor.execute("SELECT pg_catalog.pg_create_restore_point(%s)::text, pg_catalog.clock_timestamp()", (params["name"],))
         lsn, moment = cursor.fetchone() or ("", datetime.now(tz=UTC))
         cursor.execute("SELECT pg_catalog.pg_switch_wal()")

@@ -188,7 +188,8 @@ def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], states.St
     if params["state"] == "absent":
         return end(cluster, params, check=check), None
     if check and not _archives(cluster, params):
-        resting = states.read(cluster, params, resting=True) if cluster.repository.is_dir() else None
+        known = cluster.repository.is_dir() and (cluster.config / "pgbackrest" / "pgbackrest.conf").is_file()
+        resting = states.read(cluster, params, resting=True) if known else None
         return plan(cluster.name, resting, paused=pauses.note(cluster.home).exists()), None
     with Store(Path(params["archive_dir"])).locked(f"wal_archive of {cluster.name}", wait=params["lock_wait"]):
         remove_left_behind(cluster)

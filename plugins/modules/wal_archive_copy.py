@@ -218,7 +218,7 @@ def present(params: dict[str, Any], bucket: Bucket, cluster: Cluster, *, check_m
                 return _copied(bucket, plan, sent, copier.apply(plan, sent))
             except Moved as moved:
                 last = str(moved)
-    raise ArchiveError(f"pgBackRest removes base backups while they are copied ({last} is gone): run this again")
+    raise ArchiveError(f"base backups go, or a recovery exchanges the archive, while it is copied ({last} is not what it was): run this again")
 
 
 def _copied(bucket: Bucket, plan: Plan, sent: Sequence[int], notices: Sequence[str]) -> dict[str, Any]:

@@ -156,12 +156,16 @@ def test_to_a_named_moment_and_again_on_the_new_timeline(server: Archived) -> No
     assert (again["failed"], again["changed"], again["removed"]) == (False, False, []), "looks were over: the same command once more takes no way back"
     (told,) = again["steps"]
     assert "is still kept: state=cleaned with recovery=" in told
+    refused = server.pitr("promoted")
+    assert "no recovered side instance to promote" in refused["msg"], refused
+    assert server.module("wal_archive_info")["archive"]["recovery"]["phase"] == "kept"
     assert server.pitr("undone")["phase"] == "undone"
     server.wait()
     server.wait_streaming()
     assert {10, 11} <= set(ids(server))
     assert 12 not in ids(server)
-    assert not server.pitr("cleaned", recovery="00000000")["changed"]
+    refused = server.pitr("cleaned", recovery="00000000")
+    assert "not 00000000: nothing was removed" in refused["msg"]
     cleaned = server.pitr("cleaned", recovery=told.split("recovery=")[1].split()[0])
     assert len(cleaned["removed"]) == 1, cleaned
     assert not list(server.data.parent.glob("*.pitr-*"))

@@ -20,6 +20,8 @@ import pytest
 from archives import UID, Archived, archived_server
 from containers import docker
 
+from ansible_collections.nexanest.database.plugins.module_utils import _disks
+
 MB = 1 << 20
 
 
@@ -131,6 +133,8 @@ def taken(found: dict[str, Any]) -> None:
 
 def test_file_systems_in_files_on_one_disk_are_lost_together(server: Archived) -> None:
     assert server.disks["archive"].device != server.disks["volume"].device
+    if _disks.disks(server.folder):  # where this host tells on what it stands, a file that is mounted must lead there
+        assert _disks.disks(server.archive) == _disks.disks(server.data) == _disks.disks(server.folder)
     assert server.module("wal_archive_info")["archive"]["survives"] == "volume"
 
 

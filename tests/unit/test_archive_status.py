@@ -163,6 +163,7 @@ def test_ages_are_told_from_the_oldest_the_newest_and_the_last_full_backup() -> 
         (but(survives="volume"), "full 2d 0h ago; survives the loss of the volume, not of its disk", GREEN),
         (but(survives="disk"), "full 2d 0h ago; survives the loss of the volume's disk, not of this host", GREEN),
         (but(survives="host"), "full 2d 0h ago; survives the loss of this host", GREEN),
+        (but(recovery=("kept", "time x")), "; recovered to time x, what that replaced is kept (STATE=cleaned says how it is removed)", GREEN),
         (but(aside=("7700", "7711")), "full 2d 0h ago; kept aside: 7700, 7711", GREEN),
     ],
 )

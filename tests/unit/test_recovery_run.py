@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils import _recovery_look as looks
 from ansible_collections.nexanest.database.plugins.module_utils._archive_state import make_home
+from ansible_collections.nexanest.database.plugins.module_utils._connection import ServerUnreachable
 from ansible_collections.nexanest.database.plugins.module_utils._exchange import exchange
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import BaseBackup, Info, Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import PROMOTED, PROMOTING, READY, UNDOING, Entry
@@ -361,6 +362,19 @@ def test_a_name_whose_run_was_cut_off_is_used_up(tmp_path: Path) -> None:
     (tmp_path / "current" / looks.POINTS).write_text(f"\n{line}\n", encoding="utf-8")
     with pytest.raises(postgres_restore_point.Refused, match=r"the run that made it was cut off.*choose another name"):
         postgres_restore_point.plan(params)
+
+
+def test_a_name_is_not_used_up_by_a_server_that_cannot_be_reached(tmp_path: Path) -> None:
+    (tmp_path / "current").mkdir()
+    login = {"login_host": "127.0.0.1", "login_port": 1, "login_user": "x", "login_password": "x", "login_db": "postgres", "connect_timeout": 2}
+    with pytest.raises(ServerUnreachable):
+        postgres_restore_point.apply({"name": "before", "archive_dir": str(tmp_path), **login})
+    assert looks.noted(tmp_path / "current") == []
+
+
+def test_a_port_that_is_none_is_one_sentence(recovery: Recovery) -> None:
+    with pytest.raises(ArchiveError, match=r"the port 70000 .* cannot be had"):
+        dataclasses.replace(recovery, params={**PARAMS, "port": 70000})._refuse_port(None)
 
 
 def test_notes_that_a_crash_cut_off_are_passed_over(tmp_path: Path) -> None:
