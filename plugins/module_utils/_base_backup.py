@@ -26,6 +26,8 @@ _MANIFEST = "backup.manifest"
 NOTE = ".base_backup"
 # Seconds without a write after which a half backup is nobody's: a running one writes all the time.
 DEAD_AFTER = 3600.0
+# For as long since it last grew somebody else's is waited for: at its end it waits for a segment (archive-timeout of pgBackRest), and has no lock any more.
+OTHERS_PATIENCE = 60.0
 # How long the archiver is watched when its last segment failed: it tries three times, a second apart.
 PATIENCE = 20.0
 _ARCHIVER = """
@@ -73,6 +75,7 @@ def refuse_stuck(cluster: Cluster, login: Mapping[str, Any]) -> None:
 def take(cluster: Cluster, kind: str, info: Info, login: Mapping[str, Any], heard: Callable[[str], None]) -> Info:
     """Take it. The caller holds the archive's lock, and info is what the repository holds. What it holds then."""
     drop([*left_by_a_killed_run(cluster, info), *dead_halves(cluster, info)])
+    wait_for_others(cluster, info)
     refuse_full(cluster, kind, info)
     refuse_stuck(cluster, login)
     before, note = {path.name for path in halves(cluster, info)}, cluster.folder / NOTE
@@ -120,8 +123,24 @@ def halves(cluster: Cluster, info: Info) -> list[Path]:
 
 def dead_halves(cluster: Cluster, info: Info) -> list[Path]:
     """Those in which nothing was written for long. pgBackRest would remove them at the next backup, for which there may be no room."""
-    now = time.time()
-    return [path for path in halves(cluster, info) if now - max(one.lstat().st_mtime for one in (path, *path.rglob("*"))) > DEAD_AFTER]
+    return [path for path in halves(cluster, info) if _rests_since(path) > DEAD_AFTER]
+
+
+def wait_for_others(cluster: Cluster, info: Info) -> None:
+    """pgBackRest would remove a half backup that somebody takes by hand as the remains of a dead one. Raises ArchiveError."""
+    deadline = time.monotonic() + 1.5 * OTHERS_PATIENCE
+    while others := [path.name for path in halves(cluster, info) if _rests_since(path) < OTHERS_PATIENCE]:
+        if time.monotonic() > deadline:
+            raise ArchiveError(f"another pgBackRest takes the base backup {others[0]} of this server: wait until it has ended")
+        time.sleep(0.5)
+
+
+def _rests_since(path: Path) -> float:
+    """Seconds since the last write into a half backup; 0 where its files come and go."""
+    try:
+        return time.time() - max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return 0.0
 
 
 def drop(folders: Iterable[Path]) -> None:
