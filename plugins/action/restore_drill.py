@@ -14,8 +14,8 @@ class ActionModule(BackgroundAction):
     """Looking first is cheap, and a drill that is not due needs no background; a refused one is run all the same, as it belongs into the history."""
 
     def hopeless(self, plan: dict[str, Any]) -> bool:
-        """Only without a refusal, which the run itself writes down."""
-        return bool(plan.get("failed")) and not plan.get("refused")
+        """Only without a refusal or damage, which the run itself writes down."""
+        return bool(plan.get("failed")) and not plan.get("problems")
 
     def announcement(self, plan: dict[str, Any]) -> str:
         """What is said before the work begins."""

@@ -13,6 +13,10 @@ from ansible_collections.nexanest.database.plugins.plugin_utils.background impor
 class ActionModule(BackgroundAction):
     """Looks what would be drilled, then does it."""
 
+    def hopeless(self, plan: dict[str, Any]) -> bool:
+        """Only without a refusal or damage, which the run itself writes down."""
+        return bool(plan.get("failed")) and not plan.get("problems")
+
     def announcement(self, plan: dict[str, Any]) -> str:
         """What is said before the work begins."""
         return f"drilling the continuous backup of {self._task.args['name']}"

@@ -49,3 +49,17 @@ options:
 requirements:
   - boto3 1.26 or newer on the managed host
 """
+    # Of a module that has to do with a bucket only where one is named; it comes before the other one, whose words it changes.
+    OPTIONAL = r"""
+options:
+  bucket:
+    description: Name of the bucket, which has to be there. Without one nothing off-site is asked.
+    required: false
+    default: ""
+  access_key:
+    required: false
+    default: ""
+  secret_key:
+    required: false
+    default: ""
+"""

@@ -17,17 +17,26 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _recovery_look as looks
+from ansible_collections.nexanest.database.plugins.module_utils._archive_copy import Refused
 from ansible_collections.nexanest.database.plugins.module_utils._archive_look import newest_age
+from ansible_collections.nexanest.database.plugins.module_utils._archive_marker import MarkerError
 from ansible_collections.nexanest.database.plugins.module_utils._archive_state import make_folder
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, PASSED, REFUSED, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._drill_party import Needs
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError
-from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Side, SideFailed
-from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import TIME, Target, TargetError, shown, target_of
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_look import SPARE_BYTES, Plan
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Reached, Side, SideFailed
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import LATEST, TIME, Target, TargetError, shown, target_of
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster, segment_of
 
 # How many relations pg_amcheck looks at, of one database.
 _RELATIONS = "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE a.amname IN ('heap', 'btree')"
 _DATABASES = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1"
+# What is told of these is told in the report. Refused: it could not be done, however far it came; damage: it was done, and there is no use in it.
+_REFUSALS, _DAMAGE = (Refused,), (Damaged, MarkerError)
+EXPECTED = (*_REFUSALS, *_DAMAGE, TargetError, ArchiveError, RepositoryError, SideFailed, BucketError)
 
 
 @dataclass
@@ -35,6 +44,7 @@ class Report:
     """What came of it. target, backup: of the recovery; reached: its last transaction; databases: that were checked.
 
     rpo: seconds between the newest moment that would have survived the loss of the server and the beginning; None where nobody knows.
+    offsite: the bucket that the archive is fetched out of, "" for the one of this machine; fetch: its bytes.
     """
 
     target: str = ""
@@ -44,6 +54,18 @@ class Report:
     databases: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     record: Record | None = None
+    needs: Needs = field(default_factory=lambda: Needs(0, 0))
+    offsite: str = ""
+    fetch: int = 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is recovered. bring: makes that all of it is on this machine."""
+
+    target: Target
+    plan: Plan
+    bring: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,11 @@ class ArchiveDrill:
     told: Callable[[str], None]
 
     @property
+    def where(self) -> str:
+        """The bucket; "" for this machine."""
+        return ""
+
+    @property
     def data(self) -> Path:
         """Beside the live data, where a recovery would put it as well."""
         return self.cluster.data.with_name(f"{self.cluster.data.name}.drill")
@@ -62,6 +89,19 @@ class ArchiveDrill:
     @property
     def side(self) -> Side:
         return Side(self.cluster, self.data, admin=self.params["login_user"], label=self.params["label"], suffix="drill")
+
+    def prepare(self, report: Report, *, touch: bool) -> Prepared:
+        """What is known before anything is begun. touch: the live server may be asked to write down where it is."""
+        age = newest_age(self.params)
+        report.rpo = None if age is None else math.ceil(max(0.0, age))
+        target = self.moment(touch=touch)
+        report.target = str(target)
+        return Prepared(target, self.planned(target, report))
+
+    def planned(self, target: Target, report: Report) -> Plan:
+        plan = looks.plan(self.cluster, target, self.params, touch=False)
+        report.backup, report.needs = plan.backup.label, Needs(plan.backup.bytes + SPARE_BYTES, self.cluster.memory_mb // 2)
+        return plan
 
     def moment(self, *, touch: bool) -> Target:
         """The one that is asked for, or any that can be reached.
@@ -82,27 +122,29 @@ class ArchiveDrill:
         found = reach.oldest + timedelta(seconds=1 + random.random() * (span - 1.5))  # noqa: S311  no secret
         return Target(TIME, f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00", found)
 
+    def foresee(self, report: Report) -> None:
+        """What would be drilled, or why it cannot be."""
+        try:
+            self.prepare(report, touch=False)
+        except EXPECTED as error:
+            report.problems.append(_said(error))
+
     def run(self, report: Report) -> None:
         """All of it; what it finds is in the history when this returns or raises."""
         began, at = time.monotonic(), datetime.now(tz=UTC)
         self.sweep()
-        result, seconds = REFUSED, None
+        result, seconds, checks = REFUSED, None, 0
         try:
-            age = newest_age(self.params)
-            report.rpo = None if age is None else math.ceil(max(0.0, age))
-            target = self.moment(touch=True)
-            report.target = str(target)
-            plan = looks.plan(self.cluster, target, self.params, touch=False)
-            report.backup = plan.backup.label
+            prepared = self.prepare(report, touch=True)
             result = FAILED
-            checks = self._carry_out(target, plan, report)
+            checks = self._carry_out(prepared, report)
             result = FAILED if report.problems else PASSED
             seconds = round(time.monotonic() - began, 1)
-        except (TargetError, ArchiveError, RepositoryError, SideFailed) as error:
-            report.problems.append(" ".join(str(error).split()))
-            checks = 0
+        except EXPECTED as error:
+            report.problems.append(_said(error))
+            result = REFUSED if isinstance(error, _REFUSALS) else FAILED if isinstance(error, _DAMAGE) else result
         except BaseException as error:  # what ends this run is no success
-            report.problems.append("it was ended before it had proven anything" if isinstance(error, SystemExit) else " ".join(str(error).split()))
+            report.problems.append("it was ended before it had proven anything" if isinstance(error, SystemExit) else _said(error))
             self._end(at, report, FAILED)
             raise
         self._end(at, report, result, seconds, checks)
@@ -114,15 +156,19 @@ class ArchiveDrill:
         finally:
             self.sweep()
 
-    def _carry_out(self, target: Target, plan: looks.Plan, report: Report) -> int:
+    def _carry_out(self, prepared: Prepared, report: Report) -> int:
         """How many relations were checked."""
+        target, plan = prepared.target, prepared.plan
+        prepared.bring()
         make_folder(self.data, self.cluster)
         self.told(f"drill: restoring the base backup {plan.backup.label}, {plan.backup.bytes >> 20} MB")
         Repository(self.cluster).restore(self.data, plan.options(self.cluster.name))
         self.told(f"drill: recovering to {target}, up to {plan.log >> 20} MB of log")
         side = self.side
         side.start()
-        report.reached = side.wait(target, self.params["timeout"], self.told).moment
+        reached = side.wait(target, self.params["timeout"], self.told)
+        report.reached = reached.moment
+        _refuse_gap(prepared, reached)
         side.promote(self.params["timeout"])
         report.databases = side.sql([_DATABASES]).splitlines()
         self.told(f"drill: checking every table and index of {', '.join(report.databases)}")
@@ -148,5 +194,17 @@ class ArchiveDrill:
             rpo=report.rpo,
             checks=checks,
             problems=report.problems,
+            offsite=self.where,
         )
         History(Path(self.params["history_dir"])).add(report.record)
+
+
+def _refuse_gap(prepared: Prepared, reached: Reached) -> None:
+    """A segment that is missing looks like the end of the log: there must be none behind it."""
+    last, newest = segment_of(reached.timeline, reached.lsn), prepared.plan.newest_segment
+    if prepared.target.kind == LATEST and newest and last[8:] < newest[8:]:
+        raise SideFailed(f"the log has a gap: the recovery ended at {reached.lsn} in {last}, but there is a segment {newest}")
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -20,11 +20,11 @@ from ansible_collections.nexanest.database.plugins.module_utils._archive_bucket 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_copy import Refused
 from ansible_collections.nexanest.database.plugins.module_utils._archive_marker import Marker
 from ansible_collections.nexanest.database.plugins.module_utils._archive_note import Note
-from ansible_collections.nexanest.database.plugins.module_utils._backup_files import create, make_folder
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged, create, make_folder
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import WORKERS, Bucket
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_object import Content, receive
 from ansible_collections.nexanest.database.plugins.module_utils._parallel import Stop, each
-from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Repository, RepositoryError
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress, Tally, megabytes
 from ansible_collections.nexanest.database.plugins.module_utils._stream import measure, synchronise
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES, Cluster
@@ -52,6 +52,16 @@ class Fetcher:
 
     def look(self, stack: str, system_id: str) -> Found:
         """Refused before anything is changed."""
+        copy = self.copy(stack, system_id)
+        if (self.cluster.folder / system_id).exists():
+            self._compare(copy.stored, system_id)
+            return dataclasses.replace(copy, there=True)
+        self._refuse_current(system_id)
+        self._refuse_full(copy.marker)
+        return copy
+
+    def copy(self, stack: str, system_id: str) -> Found:
+        """What the bucket has. Refused where it has no copy of this stack's; Damaged, or MarkerError, where that cannot be used."""
         found = stored(self.bucket, self.cluster.name, system_id)
         marker = found.marker
         if marker is None:
@@ -61,12 +71,7 @@ class Fetcher:
             raise Refused(f"the copy of {self.cluster.name} {system_id} in {self.bucket.place.text} is that of the stack {marker.stack}")
         wrong = [*found.problems, *self._gaps(found)]
         if wrong:
-            raise Refused(f"the copy of {self.cluster.name} {system_id} cannot be used: {'; '.join(wrong[:5])}")
-        if (self.cluster.folder / system_id).exists():
-            self._compare(found, system_id)
-            return Found(marker, found, there=True)
-        self._refuse_current(system_id)
-        self._refuse_full(marker)
+            raise Damaged(f"the copy of {self.cluster.name} {system_id} cannot be used: {'; '.join(wrong[:5])}")
         return Found(marker, found, there=False)
 
     def _gaps(self, found: Stored) -> list[str]:
@@ -108,27 +113,30 @@ class Fetcher:
 
     def fetch(self, found: Found) -> None:
         """The archive is kept aside under its system identifier when this returns. What fails leaves nothing."""
-        aside = self._aside()
-        for left in aside.glob(f"{PARTIAL}{self.cluster.name}-*"):
+        beside = aside(self.cluster.folder)
+        for left in beside.glob(f"{PARTIAL}{self.cluster.name}-*"):
             shutil.rmtree(left)
-        partial = aside / f"{PARTIAL}{self.cluster.name}-{found.marker.system_id}"
+        partial = beside / f"{PARTIAL}{self.cluster.name}-{found.marker.system_id}"
         partial.mkdir(mode=0o700)
         try:
-            self._documents(partial, found)
-            self._hand_over(partial, found.marker)
-            self._refuse_passphrase(partial, found.marker)
-            self._files(partial, found)
-            self._hand_over(partial, found.marker)
+            self.begin(partial, found)
+            self.complete(partial, found)
             partial.rename(self.cluster.folder / found.marker.system_id)
             synchronise(self.cluster.folder)
         finally:
             if partial.exists():
                 shutil.rmtree(partial)
 
-    def _aside(self) -> Path:
-        """Where the server's user, who has the folder of the archives, can put nothing in the way of root: beside it, if that is the same file system."""
-        folder = self.cluster.folder
-        return folder.parent if folder.parent.stat().st_dev == folder.stat().st_dev else folder
+    def begin(self, home: Path, found: Found) -> Info:
+        """What stands in the marker, in a folder that is empty, and what pgBackRest makes of it. Refused where it cannot read it."""
+        self._documents(home, found)
+        self._hand_over(home, found.marker)
+        return self._readable(home, found.marker)
+
+    def complete(self, home: Path, found: Found) -> None:
+        """All the others. Raises Damaged."""
+        self._files(home, found)
+        self._hand_over(home, found.marker)
 
     def _documents(self, partial: Path, found: Found) -> None:
         """What stands in the marker, and what a recovery finds beside a repository."""
@@ -144,7 +152,7 @@ class Fetcher:
         make_folder(partial / "received" / "current")
         notes.write(partial, Note(self.bucket.place.text, marker.copied, marker.until, found.stored.sha256))
 
-    def _refuse_passphrase(self, partial: Path, marker: Marker) -> None:
+    def _readable(self, partial: Path, marker: Marker) -> Info:
         """The bucket has no passphrase. Whether this machine's is the right one is seen before gigabytes are fetched."""
         remedy = f"put secrets/{marker.stack}/{marker.server}_archive of the lost machine there, and make db-start"
         try:
@@ -153,6 +161,7 @@ class Fetcher:
             raise Refused(f"this machine cannot read what it fetched: {error}. Where it is the passphrase, {remedy}") from error
         if info.system_id != marker.system_id:
             raise Refused(f"the copy holds the archive of '{info.system_id}', not that of {marker.system_id}: nothing of it can be trusted")
+        return info
 
     def _files(self, partial: Path, found: Found) -> None:
         files, name = found.stored.files, self.cluster.name
@@ -182,6 +191,11 @@ class Fetcher:
                 os.chown(path, self.cluster.uid, self.cluster.gid, follow_symlinks=False)
             if path.is_dir():
                 synchronise(path)
+
+
+def aside(folder: Path) -> Path:
+    """Where the server's user, who has the folder of the archives, can put nothing in the way of root: beside it, if that is the same file system."""
+    return folder.parent if folder.parent.stat().st_dev == folder.stat().st_dev else folder
 
 
 def _below(folder: Path) -> Iterator[Path]:

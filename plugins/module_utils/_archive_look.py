@@ -17,10 +17,12 @@ from ansible_collections.nexanest.database.plugins.module_utils import _archive_
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import said
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import moment
+from ansible_collections.nexanest.database.plugins.module_utils._backup_look import offsite_drills
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
 from ansible_collections.nexanest.database.plugins.module_utils._connection import STATEMENT_ERROR, ServerUnreachable, connect
 from ansible_collections.nexanest.database.plugins.module_utils._disks import survives
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._drill_status import Drills
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import Info, Repository, RepositoryError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import PROMOTED, RECOVERING, Journal, JournalError
@@ -84,6 +86,7 @@ def _looked(cluster: Cluster, server: Facts, params: Mapping[str, Any]) -> Facts
         survives=survives(cluster.data, cluster.folder) if cluster.data.is_dir() and cluster.folder.is_dir() else "",
         failure=said(cluster.container) if server.failing else "",
         paused=(cluster.home / PAUSED).exists(),
+        offsite_drills=_offsite_drills(params),
         **_offsite(cluster, params),
     )
 
@@ -103,6 +106,14 @@ def _offsite(cluster: Cluster, params: Mapping[str, Any]) -> dict[str, Any]:
 def newest_age(params: Mapping[str, Any]) -> float | None:
     """Seconds between now and the newest moment that would survive the loss of the server; None where the server does not say."""
     return _ask(params).newest_age
+
+
+def system_id(params: Mapping[str, Any]) -> str:
+    """System identifier of the cluster that runs. Raises ArchiveError."""
+    found = _ask(params)
+    if found.silent:
+        raise ArchiveError(f"the server does not answer, so that nobody knows which cluster it is: {found.silent}")
+    return found.system_id
 
 
 def _ask(params: Mapping[str, Any]) -> Facts:
@@ -134,6 +145,12 @@ def _drills(params: Mapping[str, Any]) -> tuple[Record, ...]:
     except OSError as error:
         now = datetime.now(tz=UTC).isoformat(timespec="seconds")
         return (Record(now, params["stack"], FAILED, problems=[f"the history of drills cannot be read ({error.strerror})"]),)
+
+
+def _offsite_drills(params: Mapping[str, Any]) -> Drills | None:
+    """Of its copy."""
+    kept = {**(params.get("backups") or {}), "offsite": params.get("offsite")}
+    return offsite_drills(kept, params["stack"], datetime.now(tz=UTC), f"{OF_ARCHIVES} {params['name']}") if params.get("backups") else None
 
 
 def _recovery(cluster: Cluster) -> tuple[str, str]:

@@ -20,10 +20,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_object import Content
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import SEGMENT
 
 FORMAT = 1
 FOLDER, NAME, LISTS, REPOSITORY = "archives", "archive.json", "lists/", "repository/"
@@ -118,9 +120,18 @@ def _check(marker: Marker) -> None:
         all(path in allowed or _HISTORY.fullmatch(path) for path in marker.documents),
         all(isinstance(number, int) for number in (marker.timeline, marker.files, marker.bytes)),
         all(path in marker.documents for path in info_files(str(marker.server))),
+        SEGMENT.fullmatch(marker.segment) if marker.segment else True,
+        _is_moment(marker.until),
     ]
     if not all(right):
         raise MarkerError(f"{NAME} is damaged: it holds what no marker holds")
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except (ValueError, TypeError):
+        return False
 
 
 def grouped(contents: Iterable[Content]) -> dict[str, list[Content]]:

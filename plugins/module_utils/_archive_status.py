@@ -12,6 +12,9 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import remedy
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, Record
+from ansible_collections.nexanest.database.plugins.module_utils._drill_status import Drills
+from ansible_collections.nexanest.database.plugins.module_utils._drill_status import described as described_drills
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_drill_status import problems as offsite_drill_problems
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import YELLOW, Problem
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration, size
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES
@@ -36,7 +39,7 @@ class Facts:
     is there; survives: the loss of what (_disks); failure: pgBackRest's words about the last segment that did not arrive; paused: it was off, and there is no
     base backup since.
     offsite: the bucket that is to have a copy, "" for none; copied_age: since that was last brought up to date; copied_until: since its newest segment came;
-    offsite_failure: how the last copy by the clock failed.
+    offsite_failure: how the last copy by the clock failed; offsite_drills: of that copy, None where they are nobody's matter.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Facts:
     copied_age: float | None = None
     copied_until: float | None = None
     offsite_failure: str = ""
+    offsite_drills: Drills | None = None
 
     @property
     def last_drill(self) -> Record | None:
@@ -108,7 +112,7 @@ def problems(facts: Facts, max_age: int, verb: Callable[[str], str], overdue: in
     overdue: seconds that the last drill that passed may be old; None where drills are nobody's matter. offsite_max_age: seconds since the last copy off-site.
     """
     found = [*_recovery(facts, verb), *_disk(facts), *_repository(facts, max_age, verb), *_received(facts, verb), *_drills(facts, overdue, verb)]
-    found += _offsite(facts, offsite_max_age, verb)
+    found += [*_offsite(facts, offsite_max_age, verb), *offsite_drill_problems(facts.offsite_drills, _service(facts), verb)]
     return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
 
 
@@ -134,6 +138,7 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "disk_total": facts.disk_total,
         "drill": None if facts.last_drill is None else _drilled(facts, facts.last_drill),
         "offsite": None if not facts.offsite else {"where": facts.offsite, "age": facts.copied_age, "until_age": facts.copied_until},
+        "offsite_drills": None if facts.offsite_drills is None else described_drills(facts.offsite_drills),
         "recovery": {"phase": facts.recovery[0], "target": facts.recovery[1]},
         "problems": [{"what": problem.what, "remedy": problem.remedy, "level": problem.level} for problem in found],
     }

@@ -17,7 +17,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import age_limit
 from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, Offsite, Schedule
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry, Store
-from ansible_collections.nexanest.database.plugins.module_utils._drill_history import History
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import OF_SETS, History
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import moment as moment_of
 from ansible_collections.nexanest.database.plugins.module_utils._drill_status import Drills
 from ansible_collections.nexanest.database.plugins.module_utils._drill_status import facts as drill_facts
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
@@ -30,7 +31,7 @@ def look(options: Mapping[str, Any], stack: str, now: datetime) -> Facts:
     """Sets of other stacks in the folder are none of its.
 
     options: dir of the sets, state_dir of restores (or None), schedule as backup_schedule_info returns it (or None), offsite (or None).
-    drill_overdue_after: a time as text, or None where drills are nobody's matter.
+    drill_overdue_after, offsite_drill_overdue_after: times as text, or None where drills are nobody's matter.
     """
     journal = _journal(Path(options["state_dir"])) if options["state_dir"] else ""
     schedule = _schedule(options["schedule"] or {}, now)
@@ -45,19 +46,35 @@ def look(options: Mapping[str, Any], stack: str, now: datetime) -> Facts:
     newest, manifest = whole[-1]
     offsite = _offsite(options["offsite"], [entry for entry, _manifest in whole], manifest) if options["offsite"] else None
     drills = _drills(options, stack, now)
-    return Facts(len(whole), newest.id, age(manifest, now), manifest.bytes, unreadable, schedule, journal, offsite=offsite, drills=drills)
+    facts = Facts(len(whole), newest.id, age(manifest, now), manifest.bytes, unreadable, schedule, journal, offsite=offsite, drills=drills)
+    return dataclasses.replace(facts, offsite_drills=offsite_drills(options, stack, now))
 
 
 def _drills(options: Mapping[str, Any], stack: str, now: datetime) -> Drills | None:
-    """What the history says, and what the clock's runs left."""
-    if not options["drill_overdue_after"]:
+    """Of this machine's sets."""
+    return _drilled(options, "drill", stack, now) if options["drill_overdue_after"] else None
+
+
+def offsite_drills(options: Mapping[str, Any], stack: str, now: datetime, source: str = OF_SETS) -> Drills | None:
+    """Of what was fetched out of the bucket; None without one."""
+    if not options.get("offsite") or not options.get("offsite_drill_overdue_after"):
         return None
-    overdue = int(age_limit(options["drill_overdue_after"]).total_seconds())
+    found = _drilled(options, "offsite_drill", stack, now, source, Place.of(options["offsite"]).text)
+    # Until the clock runs the next one a month may pass: one by hand clears what it left.
+    failure = ((options["schedule"] or {}).get("offsite_drill") or {}).get("failure") or {}
+    at = moment(str(failure.get("at", "")))
+    later = found.last is not None and at is not None and moment_of(found.last.at) > at
+    return dataclasses.replace(found, failed="", message="") if later or source != OF_SETS else found
+
+
+def _drilled(options: Mapping[str, Any], kind: str, stack: str, now: datetime, source: str = OF_SETS, offsite: str = "") -> Drills:
+    """What the history says, and what the clock's runs left."""
+    overdue = int(age_limit(options[f"{kind}_overdue_after"]).total_seconds())
     try:
-        found = drill_facts(History(Path(options["dir"])).of(stack), overdue, now)
+        found = drill_facts(History(Path(options["dir"])).of(stack, source, offsite), overdue, now)
     except OSError as error:
         return Drills(overdue, trouble=str(error.strerror))
-    clock = _schedule((options["schedule"] or {}).get("drill") or {}, now)
+    clock = _schedule((options["schedule"] or {}).get(kind) or {}, now)
     return dataclasses.replace(found, since=clock.since, failed=clock.failed, message=clock.message)
 
 

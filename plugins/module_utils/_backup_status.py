@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _drill_status as drill_status
+from ansible_collections.nexanest.database.plugins.module_utils import _offsite_drill_status as offsite_drill_status
 from ansible_collections.nexanest.database.plugins.module_utils._drill_status import Drills
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import RED, YELLOW, Problem
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration
@@ -44,7 +45,7 @@ class Facts:
     """What was found out. sets: that can be read; newest, age, size: of the last one, age in seconds; unreadable: why, by id.
 
     journal: the restore that has begun and not ended, ""; trouble: why the folder could not be read, ""; offsite: None where there is to be no copy.
-    drills: None where nobody asked for them.
+    drills: None where nobody asked for them; offsite_drills: of what was fetched out of the bucket, None as well where there is to be no copy.
     """
 
     sets: int = 0
@@ -57,12 +58,14 @@ class Facts:
     trouble: str = ""
     offsite: Offsite | None = None
     drills: Drills | None = None
+    offsite_drills: Drills | None = None
 
 
 def problems(facts: Facts, max_age: int, verb: Callable[[str], str]) -> list[Problem]:
     """What is wrong. max_age: seconds that the newest set may be old; verb: the command for one of make's targets."""
     drilled = drill_status.problems(facts.drills, verb) if facts.drills is not None and facts.sets else []
-    return [*_restore(facts), *_runs(facts.schedule, verb), *_sets(facts, max_age, verb), *drilled, *_copies(facts, max_age, verb), *_unreadable(facts)]
+    found = [*_restore(facts), *_runs(facts.schedule, verb), *_sets(facts, max_age, verb), *drilled, *_copies(facts, max_age, verb)]
+    return [*found, *offsite_drill_status.problems(facts.offsite_drills, SERVICE, verb), *_unreadable(facts)]
 
 
 def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
@@ -75,6 +78,7 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "scheduled": facts.schedule.since is not None,
         "copied": None if facts.offsite is None else facts.offsite.newest,
         "drills": None if facts.drills is None else drill_status.described(facts.drills),
+        "offsite_drills": None if facts.offsite_drills is None else drill_status.described(facts.offsite_drills),
         "problems": [{"what": problem.what, "remedy": problem.remedy, "level": problem.level} for problem in found],
     }
 

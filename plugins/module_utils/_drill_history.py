@@ -29,6 +29,7 @@ class Record:
     """One drill. at: when it began, UTC; content: whether it was restored, and not only its checksums compared.
 
     rto: seconds from the start until all of it was proven; rpo: seconds from the data's moment to the start; checks: how many were made.
+    offsite: the bucket that the data were fetched out of, "" for those of this machine.
     """
 
     at: str
@@ -44,6 +45,7 @@ class Record:
     keys: int = 0
     checks: int = 0
     problems: list[str] = field(default_factory=list)
+    offsite: str = ""
 
     def age(self, now: datetime) -> timedelta:
         return now - moment(self.at)
@@ -86,8 +88,9 @@ class History:
             return []
         return [record for line in text.splitlines() if (record := parse(line)) is not None]
 
-    def of(self, stack: str, source: str = OF_SETS) -> list[Record]:
-        return [record for record in self.records() if (record.stack, record.source) == (stack, source)]
+    def of(self, stack: str, source: str = OF_SETS, offsite: str = "") -> list[Record]:
+        """Those of one source; what came out of a bucket says nothing of what lies here, nor the other way round."""
+        return [record for record in self.records() if (record.stack, record.source, record.offsite) == (stack, source, offsite)]
 
 
 def parse(line: bytes) -> Record | None:

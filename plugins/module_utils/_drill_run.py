@@ -16,26 +16,38 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.nexanest.database.plugins.module_utils._backup_store import DRILL, DRILL_LOCK, Store, StoreError, now
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import DRILL, DRILL_LOCK, Entry, Store, StoreError, now
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError, remove_left
-from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, History, Record, proven
+from ansible_collections.nexanest.database.plugins.module_utils._drill_bucket import BucketOrigin
+from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_SETS, PASSED, REFUSED, History, Record, proven
+from ansible_collections.nexanest.database.plugins.module_utils._drill_origin import Folder, NoSet, Origin, fitting
 from ansible_collections.nexanest.database.plugins.module_utils._drill_party import Findings, Needs, Place, lacking
-from ansible_collections.nexanest.database.plugins.module_utils._drill_set import SetSource, choose, source
+from ansible_collections.nexanest.database.plugins.module_utils._drill_set import SetSource, source
 from ansible_collections.nexanest.database.plugins.module_utils._memory import available_mb
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_fetch import free_bytes
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
 
 LABEL = "nexanest.database.drill"
 _ENDED = "it was ended by a signal before it had proven anything"
+# In a drill's folder: the bucket that it fetches out of, for whoever finds the folder.
+_OFFSITE = "offsite"
 _CUT = "it was cut off (killed, or the machine went down) before it had proven anything"
 
 
 @dataclass
 class Report:
-    """What was found out. record: None where nothing was drilled; last: the drill that makes this one needless, or the one before it."""
+    """What was found out. record: None where nothing was drilled; last: the drill that makes this one needless, or the one before it.
+
+    offsite: the bucket that the set is fetched out of, "" for one of this machine; fetch: its bytes.
+    """
 
     set: str = ""
     stack: str = ""
+    offsite: str = ""
+    fetch: int = 0
     content: bool = False
     due: bool = True
     needs: Needs = field(default_factory=lambda: Needs(0, 0))
@@ -53,6 +65,7 @@ class Drill:
     def __init__(self, params: Mapping[str, Any], limit: timedelta | None) -> None:
         self.params, self.limit = params, limit
         self.store = Store(Path(params["backup_dir"]))
+        self.origin: Origin = BucketOrigin(params) if params["bucket"] else Folder(self.store)
         self.history = History(self.store.folder)
         self.progress = Progress(params["progress_file"])
         self.started = now()
@@ -65,24 +78,31 @@ class Drill:
 
     def look(self) -> tuple[Report, SetSource | None]:
         """What would be drilled, and why it cannot be. Touches nothing."""
-        report = Report(stack=self.params["stack"])
-        entry, why = choose(self.store, self.params["id"], self.params["stack"])
-        if entry is None or entry.manifest is None:
-            report.refusals.append(why)
+        report = Report(stack=self.params["stack"], offsite=self.origin.where)
+        try:
+            found = self._source()
+        except (NoSet, BucketError) as error:
+            report.refusals.append(str(error))
             return report, None
-        found = source(entry, self.params)
-        report.set, report.stack, report.content = found.manifest.id, found.manifest.stack, found.content
+        except Damaged as error:
+            report.findings.problems.append(str(error))
+            return report, None
+        report.set, report.stack, report.content, report.fetch = found.manifest.id, found.manifest.stack, found.content, found.fetch
         report.units = [unit for party in found.parties for unit in party.units()] if found.content else []
         report.needs = found.needs
-        records = self.history.of(report.stack)
+        records = self.history.of(report.stack, OF_SETS, report.offsite)
         report.last = records[-1] if records else None
         if self.limit is not None and (last := proven(records, found.manifest.serial, content=found.content, limit=self.limit, now=self.started)):
             report.due, report.last = False, last
             return report, found
         report.refusals += found.refusals()
-        if found.content:
-            report.refusals += lacking(found.needs, shutil.disk_usage(self.store.folder).free, available_mb())
+        if found.content or found.fetch:
+            report.refusals += lacking(found.needs, free_bytes(self.store.folder), available_mb())
         return report, found
+
+    def _source(self) -> SetSource:
+        chosen = self.origin.choose(self.params["id"], self.params["stack"])
+        return source(chosen, self.params, fitting(self.origin, chosen, self.params["identities"] or ()), self.origin.size(chosen))
 
     def run(self) -> Report:
         """All of it. What it finds wrong is in the record, which is in the history when this returns."""
@@ -91,10 +111,14 @@ class Drill:
         if not report.due:
             return report
         if found is None or report.refusals:
-            self._write(report, found, REFUSED, report.refusals)
+            self._write(report, found, REFUSED if report.refusals else FAILED, report.refusals or report.findings.problems)
             return report
         try:
             report.findings = self._carry_out(found)
+        except NoSet as error:  # it went before it was here
+            report.refusals.append(str(error))
+            self._write(report, found, REFUSED, report.refusals)
+            return report
         except BaseException as error:  # what ends this run is no success
             said = _ENDED if isinstance(error, SystemExit | KeyboardInterrupt) else " ".join(str(error).split()) or type(error).__name__
             self._write(report, found, FAILED, [said])
@@ -104,19 +128,25 @@ class Drill:
         return report
 
     def _carry_out(self, found: SetSource) -> Findings:
-        if not found.content:
-            self.progress.begin(found.manifest.id, "comparing its checksums")
-            problems = found.checksums()
-            self.progress.end(found.manifest.id, f"{len(problems)} problems" if problems else "every byte is what was written")
-            return Findings(problems, checks=len(found.manifest.files))
         with self._place() as place:
-            problems = found.open(place.plain, self.progress)
-            if problems:
-                return Findings(problems, checks=len(found.manifest.files))
-            findings = Findings(checks=len(found.manifest.files))
-            for party in found.parties:
-                findings.add(party.drill(place))
-            return findings
+            try:
+                entry = self.origin.bring(found.chosen, place.folder, self.progress)
+            except Damaged as error:
+                return Findings([str(error)])
+            return self._restored(found, entry, place) if found.content else self._compared(found, entry)
+
+    def _compared(self, found: SetSource, entry: Entry) -> Findings:
+        self.progress.begin(found.manifest.id, "comparing its checksums")
+        problems = found.checksums(entry)
+        self.progress.end(found.manifest.id, f"{len(problems)} problems" if problems else "every byte is what was written")
+        return Findings(problems, checks=len(found.manifest.files))
+
+    def _restored(self, found: SetSource, entry: Entry, place: Place) -> Findings:
+        problems = found.open(entry, place.plain, self.progress)
+        findings = Findings(problems, checks=len(found.manifest.files))
+        for party in found.parties if not problems else ():
+            findings.add(party.drill(place))
+        return findings
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[Place]:
@@ -124,6 +154,7 @@ class Drill:
         folder = self.store.folder / f"{DRILL}{secrets.token_hex(4)}"
         folder.mkdir(mode=0o700)
         try:
+            (folder / _OFFSITE).write_text(self.origin.where, encoding="utf-8")
             (folder / "plain").mkdir(mode=0o700)
             yield Place(folder, folder / "plain", self.mark, f"{LABEL}={self.params['stack']}", self.params["jobs"], self.progress)
         finally:
@@ -139,7 +170,9 @@ class Drill:
             remove_left(self.mark)
         for path in left:
             at = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).isoformat(timespec="seconds")
-            self.history.add(Record(at, self.params["stack"], FAILED, problems=[_CUT]))
+            note = path / _OFFSITE
+            offsite = note.read_text(encoding="utf-8") if note.is_file() else ""
+            self.history.add(Record(at, self.params["stack"], FAILED, problems=[_CUT], offsite=offsite))
             shutil.rmtree(path)
 
     def _write(self, report: Report, found: SetSource | None, result: str, problems: Sequence[str]) -> None:
@@ -157,6 +190,7 @@ class Drill:
             keys=findings.total("keys") if result == PASSED else 0,
             checks=findings.checks,
             problems=list(problems),
+            offsite=report.offsite,
         )
         self.history.add(report.record)
 
@@ -164,10 +198,10 @@ class Drill:
 @contextlib.contextmanager
 def opened(params: Mapping[str, Any], limit: timedelta | None) -> Iterator[Drill]:
     """A run that is the only drill in the folder. Backups go on meanwhile: none of them removes the newest set."""
-    run = Drill(params, limit)
-    if not run.store.folder.is_dir():
-        raise StoreError(f"there is no folder {run.store.folder}: take a backup first (make db-backup)")
-    if run.store.folder.stat().st_uid != os.geteuid() and os.geteuid() != 0:
-        raise StoreError(f"the folder of the backups {run.store.folder} is another user's: run this as that user, or with become")
-    with run.store.locked("restore drill", wait=params["lock_wait"], lock=DRILL_LOCK):
-        yield run
+    store = Store(Path(params["backup_dir"]))
+    if not store.folder.is_dir():
+        raise StoreError(f"there is no folder {store.folder}: take a backup first (make db-backup)")
+    if store.folder.stat().st_uid != os.geteuid() and os.geteuid() != 0:
+        raise StoreError(f"the folder of the backups {store.folder} is another user's: run this as that user, or with become")
+    with store.locked("restore drill", wait=params["lock_wait"], lock=DRILL_LOCK):
+        yield Drill(params, limit)  # whose time begins now

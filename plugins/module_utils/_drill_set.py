@@ -14,12 +14,13 @@ from typing import Any
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.nexanest.database.plugins.module_utils import _drill_image as images
 from ansible_collections.nexanest.database.plugins.module_utils import _restore_staging as staging
-from ansible_collections.nexanest.database.plugins.module_utils._age import ENDING, MISSING, Age, AgeError
-from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged, Opener
+from ansible_collections.nexanest.database.plugins.module_utils._age import MISSING, Age
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Opener
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import age
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import File, Manifest
-from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry, Store
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Entry
 from ansible_collections.nexanest.database.plugins.module_utils._backup_verify import shape, verify
+from ansible_collections.nexanest.database.plugins.module_utils._drill_origin import Chosen
 from ansible_collections.nexanest.database.plugins.module_utils._drill_party import Needs, Party, needed
 from ansible_collections.nexanest.database.plugins.module_utils._drill_postgres import PostgresParty
 from ansible_collections.nexanest.database.plugins.module_utils._drill_redis import RedisParty
@@ -28,13 +29,17 @@ from ansible_collections.nexanest.database.plugins.module_utils._progress import
 
 @dataclass(frozen=True)
 class SetSource:
-    """One set. identities: private keys, of which one opens it; content: whether it can be opened, and so restored."""
+    """One set. identities: private keys, of which one opens it; content: whether it can be opened, and so restored; fetch: bytes that have to come first."""
 
-    entry: Entry
-    manifest: Manifest
+    chosen: Chosen
     identities: tuple[str, ...]
     parties: tuple[Party, ...]
     problems: tuple[str, ...]
+    fetch: int = 0
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.chosen.manifest
 
     @property
     def content(self) -> bool:
@@ -43,8 +48,8 @@ class SetSource:
     @property
     def needs(self) -> Needs:
         if not self.content:
-            return Needs(0, 0)
-        return needed([party.needs for party in self.parties], staging.needed_bytes(self.manifest.files))
+            return Needs(self.fetch, 0)
+        return needed([party.needs for party in self.parties], self.fetch + staging.needed_bytes(self.manifest.files))
 
     def rpo(self, now: datetime) -> int | None:
         """Seconds from the data's moment."""
@@ -57,17 +62,17 @@ class SetSource:
         missing = [MISSING] if self.manifest.encryption.method != "none" and not Age.available() else []
         return [*self.problems, *missing, *(text for party in self.parties for text in party.unfit())]
 
-    def checksums(self) -> list[str]:
+    def checksums(self, entry: Entry) -> list[str]:
         """What is wrong with the stored bytes."""
-        return list(verify(self.entry, ()).problems)
+        return list(verify(entry, ()).problems)
 
-    def open(self, folder: Path, progress: Progress) -> list[str]:
-        """Put every file that a restore needs into the folder, and read the others; what is wrong with the set."""
-        problems = shape(self.entry)
+    def open(self, entry: Entry, folder: Path, progress: Progress) -> list[str]:
+        """Put every file that a restore needs into the folder, and read the others; what is wrong with the set. entry: where it is by now."""
+        problems = shape(entry)
         if problems:
             return problems
         progress.begin(self.manifest.id, "checking and opening its files")
-        opener = Opener(self.entry.folder, self.identities if self.manifest.encryption.method != "none" else ())
+        opener = Opener(entry.folder, self.identities if self.manifest.encryption.method != "none" else ())
         unused = {server.globals for server in self.manifest.servers.values()}
         problems = staging.take(opener, [file for file in self.manifest.files if file.path not in unused], folder)
         problems += [text for text in staging.check(opener, [self.manifest.file(path) for path in unused]) if text not in problems]
@@ -75,23 +80,9 @@ class SetSource:
         return problems
 
 
-def choose(store: Store, name: str, stack: str) -> tuple[Entry | None, str]:
-    """The set of this name, or the newest one; or why there is none."""
-    found = [entry for entry in store.entries() if entry.manifest is None or not stack or entry.manifest.stack == stack]
-    if not name:
-        whole = [entry for entry in found if entry.manifest is not None]
-        return (whole[-1], "") if whole else (None, f"there is no backup set{f' of {stack}' if stack else ''} in {store.folder}: take one (make db-backup)")
-    if not manifests.ID.fullmatch(name):
-        return None, f"{name!r} is no name of a set: it looks like 20250531_123456"
-    entry = store.entry(name)
-    return (entry, "") if entry.manifest is not None else (None, entry.problem)
-
-
-def source(entry: Entry, params: Mapping[str, Any]) -> SetSource:
+def source(chosen: Chosen, params: Mapping[str, Any], identities: tuple[str, ...], fetch: int = 0) -> SetSource:
     """With the images of the options."""
-    manifest = entry.manifest
-    if manifest is None:
-        raise manifests.ManifestError(entry.problem)
+    manifest = chosen.manifest
     parties: list[Party] = []
     problems: list[str] = []
     servers, instances = ({one["name"]: one for one in params[kind]} for kind in ("servers", "redis"))
@@ -103,21 +94,7 @@ def source(entry: Entry, params: Mapping[str, Any]) -> SetSource:
         if name in instances:
             parties.append(RedisParty(name, wanted, _dump(manifest, wanted.path, problems), images.find(instances[name])))
     problems += _unnamed("server", manifest.servers, servers) + _unnamed("redis instance", manifest.redis, instances)
-    return SetSource(entry, manifest, _fitting(entry, manifest, params["identities"] or ()), tuple(parties), tuple(problems))
-
-
-def _fitting(entry: Entry, manifest: Manifest, identities: Sequence[str]) -> tuple[str, ...]:
-    """None where they do not open the set, which is seen from its smallest file: a key of something else is no key of this."""
-    encrypted = [file for file in manifest.files if file.path.endswith(ENDING)]
-    if not encrypted or not identities or not Age.available():
-        return tuple(identities)
-    try:
-        Opener(entry.folder, tuple(identities)).check(min(encrypted, key=lambda file: file.bytes))
-    except AgeError:
-        return ()
-    except (Damaged, OSError):
-        pass  # told when it is read with the others
-    return tuple(identities)
+    return SetSource(chosen, identities, tuple(parties), tuple(problems), fetch)
 
 
 def _dump(manifest: Manifest, path: str, problems: list[str]) -> File:

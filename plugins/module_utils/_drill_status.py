@@ -64,15 +64,15 @@ def described(drills: Drills) -> dict[str, Any]:
 def _last(drills: Drills, verb: Callable[[str], str]) -> list[Problem]:
     last = drills.last
     if last is not None and last.result == FAILED:
-        why = _short("; ".join(last.problems) or "it does not say why")
+        why = short("; ".join(last.problems) or "it does not say why")
         remedy = f"do not rely on that set: {verb('db-backup')} takes another, {verb('db-verify')} proves it (docs/restore_drill.md)"
-        return [Problem(SERVICE, f"the last restore drill, {_ago(drills.age)}, failed{f' on the set {last.set}' if last.set else ''}: {why}", remedy)]
+        return [Problem(SERVICE, f"the last restore drill, {ago(drills.age)}, failed{f' on the set {last.set}' if last.set else ''}: {why}", remedy)]
     found = []
     if last is not None and last.result == REFUSED:
-        what = f"the last restore drill, {_ago(drills.age)}, was refused: {_short('; '.join(last.problems))}"
+        what = f"the last restore drill, {ago(drills.age)}, was refused: {short('; '.join(last.problems))}"
         found.append(Problem(SERVICE, what, f"put right what it says, then {verb('db-verify')}", YELLOW))
     elif drills.failed:
-        what = f"the last scheduled restore drill failed at {drills.failed}: {_short(drills.message or 'it said nothing')}"
+        what = f"the last scheduled restore drill failed at {drills.failed}: {short(drills.message or 'it said nothing')}"
         found.append(Problem(SERVICE, what, f"put right what it says, then {verb('db-verify')}; the next scheduled one that succeeds clears this"))
     return found
 
@@ -100,10 +100,12 @@ def _content(drills: Drills) -> list[Problem]:
     return [Problem(SERVICE, what, "drill where the key is (docs/restore_drill.md)", YELLOW)]
 
 
-def _ago(seconds: int | None) -> str:
+def ago(seconds: int | None) -> str:
+    """When, in words."""
     return f"{duration(seconds)} ago" if seconds is not None and seconds >= 0 else "dated in the future"
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """One line, not too long."""
     words = " ".join(text.split())
     return words if len(words) <= SHOWN else f"{words[:SHOWN]}…"

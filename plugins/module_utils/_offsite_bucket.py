@@ -211,6 +211,15 @@ class Bucket:
         return f"{what} in {self.place.text} failed ({said})"
 
 
+def bucket_of(params: Mapping[str, Any]) -> Bucket:
+    """For options that need not name one (_offsite_options.OPTIONAL); a BucketError as well where something to reach it with is missing."""
+    if not HAS_BOTO:
+        raise BucketError(MISSING)
+    if not params["access_key"] or not params["secret_key"]:
+        raise BucketError(f"the bucket '{params['bucket']}' needs access_key and secret_key: name both")
+    return Bucket(params)
+
+
 def _client(params: Mapping[str, Any]) -> Any:
     """A client of these options alone."""
     _forget_surroundings()

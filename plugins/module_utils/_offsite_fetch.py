@@ -70,7 +70,7 @@ def look(bucket: Bucket, store: Store, identity: str) -> tuple[Manifest, bytes, 
     if (store.folder / identity).exists():
         _compare(store, found)
         return found.manifest, text, True
-    free = _free(store)
+    free = free_bytes(store.folder)
     if free < found.manifest.bytes + FLOOR:
         needed = megabytes(found.manifest.bytes)
         raise Refused(f"{store.folder} has {megabytes(free)} MB free, and the set {identity} needs {needed} MB: make room. Nothing was fetched")
@@ -88,5 +88,6 @@ def _compare(store: Store, found: Stored) -> None:
         raise Refused(f"{store.folder} has another set {found.id} than {found.id} in the bucket: {remedy} if it is the bucket's that you want")
 
 
-def _free(store: Store) -> int:
-    return shutil.disk_usage(next(path for path in (store.folder, *store.folder.parents) if path.exists())).free
+def free_bytes(folder: Path) -> int:
+    """Of the file system where a folder is, or would be made."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free

@@ -20,3 +20,10 @@ CONNECTION: dict[str, Any] = {
     "addressing": {"type": "str", "choices": ["auto", "path", "virtual"], "default": "auto"},
     "checksums": {"type": "bool", "default": True},
 }
+# The same for modules that have to do with a bucket only where one is named.
+OPTIONAL: dict[str, Any] = {
+    **CONNECTION,
+    "bucket": {"type": "str", "default": ""},
+    "access_key": {"type": "str", "default": "", "no_log": True},
+    "secret_key": {"type": "str", "default": "", "no_log": True},
+}

@@ -38,22 +38,23 @@ def _backups(backups: Mapping[str, Any]) -> list[str]:
     count = "one set" if backups["sets"] == 1 else f"{backups['sets']} sets"
     copied = backups.get("copied")
     offsite = "" if copied is None else f", off-site up to {copied}" if copied else ", none off-site"
-    drilled = [_drills(backups["drills"])] if backups.get("drills") else []
+    kinds = {"drills": "restore drill", "offsite_drills": "off-site restore drill"}
+    drilled = [_drills(backups[key], name) for key, name in kinds.items() if backups.get(key)]
     return [f"backups: the last one {old} ({backups['newest']}, {size(backups['size'])}), {count}, {clock}{offsite}", *drilled]
 
 
-def _drills(found: Mapping[str, Any]) -> str:
+def _drills(found: Mapping[str, Any], name: str) -> str:
     """One line about restore drills."""
     last, clock = found["last"], "by the clock" if found["scheduled"] else "by hand alone"
     if last is None:
-        return f"restore drill: none yet, {clock}"
+        return f"{name}: none yet, {clock}"
     when = f"{duration(last['age'])} ago" if (last["age"] or 0) >= 0 else "in the future"
     if last["result"] != PASSED:
-        return f"restore drill: the last one {when} {'FAILED' if last['result'] == FAILED else 'was refused'} ({last['set'] or 'no set'}), {clock}"
+        return f"{name}: the last one {when} {'FAILED' if last['result'] == FAILED else 'was refused'} ({last['set'] or 'no set'}), {clock}"
     if not last["content"]:
-        return f"restore drill: the last one {when}, {last['set']}: checksums right, content not proven, {clock}"
+        return f"{name}: the last one {when}, {last['set']}: checksums right, content not proven, {clock}"
     lost = "" if last["rpo"] is None else f", data of {duration(max(0, last['rpo']))} before"
-    return f"restore drill: the last one {when}, {last['set']} proven in {duration(int(last['rto'] or 0))} ({last['checks']} checks{lost}), {clock}"
+    return f"{name}: the last one {when}, {last['set']} proven in {duration(int(last['rto'] or 0))} ({last['checks']} checks{lost}), {clock}"
 
 
 def _archive(archive: Mapping[str, Any]) -> str:
@@ -66,7 +67,8 @@ def _archive(archive: Mapping[str, Any]) -> str:
     how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
     backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
     since = f"recoverable from {duration(archive['oldest_age'])} ago until {until} ({how})"
-    more = [_drilled(archive.get("drill")), _survives(archive.get("survives", "")), _offsite(archive.get("offsite")), _recovered(archive), aside]
+    offsite = [_offsite(archive.get("offsite")), _drilled_offsite(archive.get("offsite_drills"))]
+    more = [_drilled(archive.get("drill")), _survives(archive.get("survives", "")), *offsite, _recovered(archive), aside]
     return f"archive of {archive['name']}: {since}; {backup}{''.join(more)}"
 
 
@@ -100,6 +102,15 @@ def _drilled(drill: Mapping[str, Any] | None) -> str:
     measured = f" in {duration(round(drill['rto']))}" if drill["rto"] else ""
     lost = f", with all but the last {duration(drill['rpo'])}" if measured and drill.get("rpo") is not None else ""
     return f"; recovered in a drill {duration(drill['passed_age'])} ago{measured}{lost}"
+
+
+def _drilled_offsite(drills: Mapping[str, Any] | None) -> str:
+    """Of its copy; one that did not pass is a problem, and told as such."""
+    last = (drills or {}).get("last")
+    if last is None or last["result"] != PASSED:
+        return ""
+    lost = "" if last["rpo"] is None else f", with all but the last {duration(last['rpo'])}"
+    return f", recovered out of there in a drill {duration(last['age'])} ago in {duration(round(last['rto'] or 0))}{lost}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -23,13 +23,15 @@ description:
   - A drill needs room for the opened files of the set and for the restored databases on the file system of the sets. Without it, or without the memory,
     nothing is begun.
   - What a drill that was killed has left is removed by the next one, and noted as a failure.
+  - With O(bucket) it is a set that M(nexanest.database.backup_copy) copied there. It is fetched into a folder of the drill's own, every byte compared with its
+    manifest, and is gone with it. It needs room as well, and its time is part of RV(rto). The history has a mark that it was off-site.
 options:
   backup_dir:
     description: Folder of the sets on the managed host. The drill works in a folder of its own in it.
     type: path
     required: true
   id:
-    description: The set to drill. The default is the newest one that is whole.
+    description: The set to drill. The default is the newest one that is whole; with O(bucket) of those that are there.
     type: str
     default: ""
   stack:
@@ -128,6 +130,8 @@ requirements:
   - root's rights, as folders are given to the servers' users
 extends_documentation_fragment:
   - nexanest.database.attributes
+  - nexanest.database.offsite.optional
+  - nexanest.database.offsite
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
@@ -162,6 +166,21 @@ EXAMPLES = r"""
       - {name: postgres, image: "registry.example.org/postgres:17", superuser: nexanest, memory_mb: 4096}
     redis:
       - {name: redis, image: "registry.example.org/redis:8"}
+
+- name: Prove the newest set in the bucket
+  nexanest.database.restore_drill:
+    backup_dir: /srv/nexanest/backups
+    stack: nexanest
+    identities: ["{{ backup_key }}"]
+    servers:
+      - {name: postgres, container: nexanest-postgres, superuser: nexanest}
+    redis:
+      - {name: redis, container: nexanest-redis}
+    endpoint_url: https://s3.example.org
+    bucket: nexanest-backups
+    prefix: production
+    access_key: "{{ backup_offsite_access_key }}"
+    secret_key: "{{ backup_offsite_secret_key }}"
 """
 
 RETURN = r"""
@@ -170,6 +189,11 @@ set:
   returned: always
   type: str
   sample: "20250531_123456"
+offsite:
+  description: The bucket that it is fetched out of; empty for a set of O(backup_dir).
+  returned: always
+  type: str
+  sample: s3://nexanest-backups/production at https://s3.example.org
 content:
   description: Whether its content is restored, and not only its checksums compared.
   returned: always
@@ -202,7 +226,7 @@ rpo:
   type: int
   sample: 3600
 needs:
-  description: Bytes of disk and MB of memory that the drill needs.
+  description: Bytes of disk and MB of memory that the drill needs, with what has to be fetched.
   returned: always
   type: dict
   sample: {disk: 734003200, memory_mb: 1024}
@@ -245,6 +269,8 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_plan imp
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import PASSED
 from ansible_collections.nexanest.database.plugins.module_utils._drill_run import Drill, Report, opened
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_options import OPTIONAL
 from ansible_collections.nexanest.database.plugins.module_utils._progress import megabytes
 from ansible_collections.nexanest.database.plugins.module_utils._restore_parties import ERRORS, one_line
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
@@ -258,6 +284,7 @@ INSTANCE: dict[str, Any] = {
 }
 SERVER: dict[str, Any] = {**INSTANCE, "superuser": {"type": "str", "default": ""}, "memory_mb": {"type": "int"}}
 ARGUMENTS: dict[str, Any] = {
+    **OPTIONAL,
     "backup_dir": {"type": "path", "required": True},
     "id": {"type": "str", "default": ""},
     "stack": {"type": "str", "default": ""},
@@ -270,6 +297,7 @@ ARGUMENTS: dict[str, Any] = {
     "lock_wait": {"type": "int", "default": 0},
     "progress_file": {"type": "path", "default": ""},
 }
+EXPECTED: tuple[type[Exception], ...] = (*ERRORS, BucketError)
 UNPROVEN = "its content is not proven: no key that opens it is here, so that only the stored bytes were compared"
 
 
@@ -283,6 +311,7 @@ def result(report: Report) -> dict[str, Any]:
         "changed": changed,
         "diff": diff([_change(report)] if changed else []),
         "set": report.set,
+        "offsite": report.offsite,
         "content": report.content,
         "result": record.result if record else "",
         "databases": units,
@@ -300,11 +329,12 @@ def result(report: Report) -> dict[str, Any]:
 
 def plan(report: Report) -> str:
     """What is drilled."""
+    fetched = f"{megabytes(report.fetch)} MB out of {report.offsite}, " if report.fetch else ""
     if not report.content:
-        return "its checksums alone, as no key that opens it is here" if report.set else ""
+        return f"{fetched}its checksums alone, as no key that opens it is here" if report.set else ""
     keyed = sum("keys" in unit for unit in report.units)
-    words = [_count(len(report.units) - keyed, "database"), _count(keyed, "Redis instance")]
-    return f"{', '.join(word for word in words if word)}; it needs {megabytes(report.needs.disk)} MB of disk and {report.needs.memory_mb} MB of memory"
+    words = ", ".join(word for word in (_count(len(report.units) - keyed, "database"), _count(keyed, "Redis instance")) if word)
+    return f"{fetched}{words}; it needs {megabytes(report.needs.disk)} MB of disk and {report.needs.memory_mb} MB of memory"
 
 
 def _count(number: int, what: str) -> str:
@@ -315,14 +345,16 @@ def _change(report: Report) -> Change:
     last = report.last
     before = {"last drill": f"{last.result} at {last.at}, set {last.set or 'unknown'}"} if last else None
     content = ", ".join(unit["name"] for unit in report.units) if report.content else "checksums alone"
-    return Change("drill", report.set or "of no set", before, {"restored and checked": content})
+    fetched = {"fetched": report.offsite} if report.offsite else {}
+    return Change("drill", report.set or "of no set", before, {**fetched, "restored and checked": content})
 
 
 def failure(report: Report) -> str:
     """One message with every problem."""
     if report.refusals:
         return f"the drill was refused, and nothing was begun: {'; '.join(report.refusals)}"
-    return f"the set {report.set} is NOT proven: {'; '.join(report.findings.problems)}"
+    name = " ".join(word for word in ("the set", report.set, f"in {report.offsite}" if report.offsite else "") if word)
+    return f"{name} is NOT proven: {'; '.join(report.findings.problems)}"
 
 
 def main() -> None:
@@ -338,7 +370,7 @@ def main() -> None:
                     report = run.run()
     except PlanError as error:
         module.fail_json(msg=str(error))
-    except ERRORS as error:
+    except EXPECTED as error:
         module.fail_json(msg=f"the drill came to no end, and proves nothing: {one_line(error)}")
     found = result(report)
     for note in found["notes"]:

@@ -86,6 +86,11 @@ options:
             so is a drill that failed.
           - Without it nothing is said about drills.
         type: str
+      offsite_drill_overdue_after:
+        description:
+          - The same of the last drill out of the bucket that O(backups.offsite) and O(archives[].offsite) name. An older one is a problem where such drills are
+            scheduled alone; one that failed is an urgent one. Without it nothing is said about them.
+        type: str
       offsite:
         description:
           - The bucket that M(nexanest.database.backup_copy) copies the sets to. It is not asked; the last copy noted beside the sets what it has.
@@ -226,6 +231,9 @@ status:
       drills:
         scheduled: true
         last: {age: 90000, result: passed, set: "20250530_031500", content: true, rto: 41.2, rpo: 9000, checks: 2140}
+      offsite_drills:
+        scheduled: true
+        last: {age: 900000, result: passed, set: "20250521_031500", content: true, rto: 97.5, rpo: 14400, checks: 2140}
       problems: []
     archives:
       - name: timescaledb
@@ -247,6 +255,9 @@ status:
         disk_total: 250000000000
         drill: {result: passed, rto: 21.4, rpo: 1, passed_age: 86400}
         offsite: {where: s3://nexanest-backups/production at https://s3.example.org, age: 140.2, until_age: 190.5}
+        offsite_drills:
+          scheduled: true
+          last: {age: 900000, result: passed, set: 20250520-020000F, content: true, rto: 61.3, rpo: 170, checks: 512}
         recovery: {phase: "", target: ""}
         problems: []
     host:
@@ -304,6 +315,7 @@ BACKUPS: dict[str, dict[str, Any]] = {
     "state_dir": {"type": "path"},
     "schedule": {"type": "dict"},
     "drill_overdue_after": {"type": "str"},
+    "offsite_drill_overdue_after": {"type": "str"},
     "offsite": OFFSITE,
 }
 
@@ -339,7 +351,7 @@ def archive(options: dict[str, Any], params: dict[str, Any], judge: Judge) -> di
     kept = params["backups"] or {}
     clock = (kept.get("schedule") or {}).get("archive") or {}
     failure = (clock.get("failure") or {}).get("message", "")
-    facts = look_at_archive({**options, **login, **names, "history_dir": kept.get("dir"), "offsite_failure": failure})
+    facts = look_at_archive({**options, **login, **names, "history_dir": kept.get("dir"), "offsite_failure": failure, "backups": kept})
     max_age, offsite_max_age = (int(age_limit(options[name]).total_seconds()) for name in ("max_age", "offsite_max_age"))
     overdue = _seconds(kept, "drill_overdue_after") if kept.get("drill_overdue_after") else None
     return archive_status.described(facts, archive_status.problems(facts, max_age, judge.verb, overdue, offsite_max_age))
@@ -348,8 +360,9 @@ def archive(options: dict[str, Any], params: dict[str, Any], judge: Judge) -> di
 def backups(options: dict[str, Any], stack: str, judge: Judge) -> dict[str, Any]:
     """The backups, judged."""
     limit = _seconds(options, "max_age")
-    if options["drill_overdue_after"]:
-        _seconds(options, "drill_overdue_after")
+    for name in ("drill_overdue_after", "offsite_drill_overdue_after"):
+        if options[name]:
+            _seconds(options, name)
     facts = look(options, stack, judge.now)
     return described(facts, problems(facts, limit, judge.verb))
 

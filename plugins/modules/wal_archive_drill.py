@@ -18,8 +18,15 @@ description:
   - It is refused before anything is begun where the disk has no room for a second copy, or the machine no memory for a second server.
   - The live server goes on. It writes one empty transaction, because a recovery to a time ends at a later commit alone.
   - A drill that fails fails the module, and the next C(make db-status) is red.
+  - With O(bucket) it is the copy there of the archive of the cluster that runs, made by M(nexanest.database.wal_archive_copy). It is fetched aside, every byte
+    compared with its lists, and recovered to its newest moment, which is what the loss of the host would need. It has folders, a container and a lock of its
+    own, so that base backups and recoveries go on meanwhile. The history has a mark that it was off-site.
+  - Room for the copy is looked for before it is fetched. The copy's marker alone, a few kilobytes, is read before that, also in check mode, into a folder that
+    goes at once.
 extends_documentation_fragment:
   - nexanest.database.wal_archive
+  - nexanest.database.offsite.optional
+  - nexanest.database.offsite
   - nexanest.database.login
 attributes:
   check_mode:
@@ -45,7 +52,7 @@ options:
     type: str
     required: true
   recovery_target_time:
-    description: The moment to recover, with its time zone, such as that of a drill that failed. A random one without it.
+    description: The moment to recover, with its time zone, such as that of a drill that failed. Without it a random one, with O(bucket) the newest one.
     type: str
     default: ""
   unless_newer_than:
@@ -57,7 +64,7 @@ options:
     type: int
     default: 7200
   lock_wait:
-    description: Seconds to wait for another run that works in O(archive_dir).
+    description: Seconds to wait for another run that works in O(archive_dir), with O(bucket) for another drill of such a copy.
     type: int
     default: 60
   progress_file:
@@ -87,6 +94,24 @@ EXAMPLES = r"""
     timeout: 7200
     lock_wait: 60
     progress_file: ""
+
+- name: Prove its copy in the bucket
+  nexanest.database.wal_archive_drill:
+    name: timescaledb
+    container: nexanest-timescaledb
+    archive_dir: /srv/nexanest/archive/timescaledb
+    config_dir: /etc/nexanest-database/nexanest/timescaledb/archive
+    stack: nexanest
+    history_dir: /srv/nexanest/backups
+    label: nexanest.database.stack=nexanest
+    login_port: 5433
+    login_user: timescale
+    login_password: "{{ timescaledb_password }}"
+    endpoint_url: https://s3.example.org
+    bucket: nexanest-backups
+    prefix: production
+    access_key: "{{ backup_offsite_access_key }}"
+    secret_key: "{{ backup_offsite_secret_key }}"
 """
 
 RETURN = r"""
@@ -105,6 +130,21 @@ reached:
   returned: always
   type: str
   sample: "2025-05-31 03:12:39.9+00"
+offsite:
+  description: The bucket that the archive is fetched out of; empty for the one of O(archive_dir).
+  returned: always
+  type: str
+  sample: ""
+fetched:
+  description: Bytes that are fetched.
+  returned: always
+  type: int
+  sample: 0
+needs:
+  description: Bytes of disk and MB of memory that the drill needs, with what is fetched.
+  returned: always
+  type: dict
+  sample: {disk: 1734003200, memory_mb: 1024}
 databases:
   description: Databases that were checked.
   returned: always
@@ -122,7 +162,9 @@ rto:
   type: float
   sample: 21.4
 rpo:
-  description: Seconds between the newest moment that would have survived the loss of the server and the start, rounded up; null where nobody knows.
+  description:
+    - Seconds between the newest moment that would have survived the loss of the server, with O(bucket) the loss of the host, and the start, rounded up; null
+      where nobody knows.
   returned: always
   type: int
   sample: 1
@@ -134,6 +176,8 @@ problems:
   sample: []
 """
 
+import dataclasses
+import secrets
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,25 +185,26 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nexanest.database.plugins.module_utils import _recovery_look as looks
-from ansible_collections.nexanest.database.plugins.module_utils._archive_drill import ArchiveDrill, Report
+from ansible_collections.nexanest.database.plugins.module_utils._archive_drill import EXPECTED, ArchiveDrill, Report
+from ansible_collections.nexanest.database.plugins.module_utils._archive_drill_bucket import drill_of
 from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import PlanError, age_limit
-from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import DRILL_LOCK, Store, StoreError
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff
 from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_ARCHIVES, PASSED, History, Record
-from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import RepositoryError, remove_left_behind
-from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
-from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import SideFailed
-from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import TargetError
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_options import OPTIONAL
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
+from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import remove_left_behind
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress, megabytes
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, cluster_of
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import Cluster, cluster_of
 
 ARGUMENTS: dict[str, Any] = {
     **CLUSTER_ARGUMENTS,
     **LOGIN_ARGUMENTS,
+    **OPTIONAL,
     "stack": {"type": "str", "required": True},
     "history_dir": {"type": "path", "required": True},
     "label": {"type": "str", "required": True},
@@ -171,12 +216,13 @@ ARGUMENTS: dict[str, Any] = {
 }
 # What must be free for the history.
 NOTE_BYTES = 1 << 20
-ERRORS = (TargetError, ArchiveError, RepositoryError, SideFailed, StoreError, BulkError, PlanError, ServerUnreachable, OSError)
+ERRORS = (*EXPECTED, StoreError, BulkError, PlanError, ServerUnreachable, OSError)
 
 
 def lately(params: dict[str, Any], limit: timedelta | None) -> Record | None:
     """The last drill of this archive, where it passed and is young enough."""
-    mine = History(Path(params["history_dir"])).of(params["stack"], f"{OF_ARCHIVES} {params['name']}")
+    where = Place.of(params).text if params["bucket"] else ""
+    mine = History(Path(params["history_dir"])).of(params["stack"], f"{OF_ARCHIVES} {params['name']}", where)
     if limit is None or not mine or mine[-1].result != PASSED:
         return None
     return mine[-1] if timedelta(0) <= mine[-1].age(datetime.now(tz=UTC)) < limit else None
@@ -194,16 +240,40 @@ def run(params: dict[str, Any], report: Report, *, check: bool) -> bool:
         report.record = last
         return False
     cluster = cluster_of(params)
+    work = of_bucket if params["bucket"] else of_folder
+    work(cluster, params, report, check=check)
+    return True
+
+
+def of_folder(cluster: Cluster, params: dict[str, Any], report: Report, *, check: bool) -> None:
+    """The archive of this machine."""
     progress = Progress(params["progress_file"])
     drill = ArchiveDrill(cluster, params, lambda words: progress.begin(cluster.name, words))
     if check:
-        target = drill.moment(touch=False)
-        report.target, report.backup = str(target), looks.plan(cluster, target, params, touch=False).backup.label
-        return True
-    with Store(Path(params["archive_dir"])).locked(f"drill of {cluster.name}", wait=params["lock_wait"]):
+        drill.foresee(report)
+        return
+    with Store(cluster.folder).locked(f"drill of {cluster.name}", wait=params["lock_wait"]):
         remove_left_behind(cluster)
         drill.run(report)
-    return True
+
+
+def of_bucket(cluster: Cluster, params: dict[str, Any], report: Report, *, check: bool) -> None:
+    """Its copy."""
+    progress = Progress(params["progress_file"])
+    drill = drill_of(cluster, params, lambda words: progress.begin(cluster.name, words), progress, secrets.token_hex(4))
+    with Store(cluster.folder).locked(f"off-site drill of {cluster.name}", wait=params["lock_wait"], lock=DRILL_LOCK, make=not check):
+        if check:
+            drill.foresee(report)
+            return
+        remove_left_behind(drill.cluster)
+        drill.run(report)
+
+
+def change(name: str, report: Report) -> Change:
+    """The drill, as a diff shows it."""
+    fetched = {"fetched": f"{megabytes(report.fetch)} MB out of {report.offsite}"} if report.offsite else {}
+    moment = "the newest one" if report.offsite else "a random one"
+    return Change("drill of the archive", name, None, {**fetched, "moment": moment, "base backup": report.backup})
 
 
 def main() -> None:
@@ -215,13 +285,15 @@ def main() -> None:
     except (*ERRORS, STATEMENT_ERROR) as error:
         module.fail_json(msg=f"no drill of {module.params['name']}: {' '.join(str(error).split())}")
     record = report.record
-    change = Change("drill of the archive", module.params["name"], None, {"moment": "a random one", "base backup": report.backup})
     found = {
         "changed": changed,
-        "diff": diff([change] if changed else []),
+        "diff": diff([change(module.params["name"], report)] if changed else []),
         "target": report.target,
         "backup": report.backup,
         "reached": report.reached,
+        "offsite": report.offsite,
+        "fetched": report.fetch,
+        "needs": dataclasses.asdict(report.needs),
         "databases": report.databases,
         "checks": record.checks if record else 0,
         "rto": record.rto if record else None,
@@ -229,8 +301,9 @@ def main() -> None:
         "problems": report.problems,
     }
     if report.problems:
-        word = "FAILED" if record and record.result == FAILED else "was refused"
-        module.fail_json(msg=f"the drill of the archive of {module.params['name']} {word}: {'; '.join(report.problems)}", **found)
+        word = "FAILED" if record and record.result == FAILED else "was refused" if record else "would not pass"
+        what = f"the drill of the archive of {module.params['name']}{f' in {report.offsite}' if report.offsite else ''}"
+        module.fail_json(msg=f"{what} {word}: {'; '.join(report.problems)}", **found)
     module.exit_json(**found)
 
 
