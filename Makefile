@@ -52,8 +52,8 @@ db-backup: ## take a backup set over the whole stack (ARGS="--check --diff" show
 db-backups: ## the backup sets (VERIFY=1: every byte is read again; ID=… one alone; OFFSITE=1: those in the bucket; JSON=1 for programs)
 	@$(MANAGE) backups $(if $(filter-out 0,$(VERIFY)),--verify) $(if $(filter-out 0,$(OFFSITE)),--offsite) $(if $(filter-out 0,$(JSON)),--json) $(ID)
 
-db-verify: ## prove the newest backup set by restoring it elsewhere (ID=… another one; ARGS="--check --diff" says what that needs)
-	@$(MANAGE) verify $(ID) $(ARGS)
+db-verify: ## prove the newest backup set by restoring it elsewhere (ID=… another one; OFFSITE=1 out of the bucket; ARGS="--check --diff" says what that needs)
+	@$(MANAGE) verify $(if $(filter-out 0,$(OFFSITE)),--offsite) $(ID) $(ARGS)
 
 db-offsite: ## copy sets and continuous backups into the bucket that backup_offsite names (FETCH=<id> or <server>/<system identifier> brings one back)
 	@$(MANAGE) offsite $(FETCH) $(ARGS)

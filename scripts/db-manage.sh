@@ -24,7 +24,7 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   schedule [present|absent]             let this machine take backups by the clock, or no longer
   backups [--verify] [--json] [ID]      list the sets; read every byte of them again
   backups --offsite [--json]            list the sets in the bucket (and, but for --json, the continuous backups)
-  verify [ID]                           restore the newest set (or that one) elsewhere, check it, and remove it again
+  verify [--offsite] [ID]               restore the newest set (or that one; or of the bucket) elsewhere, check it, and remove it again
   offsite [ID]                          copy sets and continuous backups into the bucket that the inventory names; with an id, bring that set back
   offsite archives                      copy the continuous backups alone
   offsite SERVER/SYSTEM_IDENTIFIER      bring the continuous backup of a server back that was lost
@@ -144,8 +144,12 @@ offsite() { # offsite [<id or archive to fetch>|archives] [options]
     play playbooks/backup_offsite.yml ${id:+-e "{\"backup_offsite_fetch\": \"$id\"}"} "$@"
 }
 
-verify() { # verify [<id>] [options]
-    local id=''
+verify() { # verify [--offsite] [<id>] [options]
+    local id='' offsite=''
+    if [ "${1:-}" = --offsite ]; then
+        offsite=true
+        shift
+    fi
     case "${1:-}" in
     '' | -*) ;;
     *)
@@ -154,7 +158,7 @@ verify() { # verify [<id>] [options]
         [[ "$id" =~ ^[0-9]{8}_[0-9]{6}$ ]] || die "'$id' is no id of a set: it looks like 20250531_123456, and make db-backups lists them"
         ;;
     esac
-    play playbooks/restore_drill.yml ${id:+-e "{\"backup_drill_id\": \"$id\"}"} "$@"
+    play playbooks/restore_drill.yml ${offsite:+-e '{"backup_drill_offsite": true}'} ${id:+-e "{\"backup_drill_id\": \"$id\"}"} "$@"
 }
 
 restore() { # restore [<id or path>] [options]

@@ -19,4 +19,5 @@ class ActionModule(BackgroundAction):
 
     def announcement(self, plan: dict[str, Any]) -> str:
         """What is said before the work begins."""
-        return f"drilling the continuous backup of {self._task.args['name']}"
+        where = f" in {plan['offsite']}" if plan.get("offsite") else ""
+        return f"drilling the continuous backup of {self._task.args['name']}{where}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 SETTINGS, SUCCESS, FAILURE = "settings", "last-success", "last-failure"
 # Of the drills, whose notes lie beside those of the backups.
-DRILL = "drill-"
+DRILL, OFFSITE_DRILL = "drill-", "offsite-drill-"
 # Of the copies of the continuous backup.
 ARCHIVE = "archive-"
 _DAEMONS = ("cron", "crond", "fcron")
@@ -37,7 +37,7 @@ class Schedule:
 
 
 def read(folder: Path, prefix: str = "") -> Schedule:
-    """The notes in a folder; prefix: DRILL or ARCHIVE for those of drills and copies. OSError where they cannot be read."""
+    """The notes in a folder; prefix: DRILL, OFFSITE_DRILL or ARCHIVE for those of drills and copies. OSError where they cannot be read."""
     succeeded, failed = _text(folder / f"{prefix}{SUCCESS}"), _text(folder / f"{prefix}{FAILURE}")
     return Schedule(_changed(folder / f"{prefix}{SETTINGS}"), succeeded.strip() if succeeded else None, failure(failed) if failed is not None else None)
 

@@ -34,7 +34,7 @@ schedule:
   description:
     - When it was installed or last changed, when a run last succeeded, and how the last run failed.
     - Null where none is installed, where none succeeded, and where the last one did not fail.
-    - C(drill) says the same of restore drills, C(archive) of copies of the continuous backup.
+    - C(drill) says the same of restore drills, C(offsite_drill) of those out of the bucket, C(archive) of copies of the continuous backup.
   returned: success
   type: dict
   sample:
@@ -42,6 +42,7 @@ schedule:
     succeeded: "2025-05-30T03:15:40+00:00"
     failure: {at: "2025-05-31T03:15:02+00:00", code: "2", message: "localhost: 127.0.0.1:5432 does not answer"}
     drill: {since: "2025-05-01T09:00:00+00:00", succeeded: null, failure: null}
+    offsite_drill: {since: null, succeeded: null, failure: null}
     archive: {since: null, succeeded: null, failure: null}
 starters:
   description: Whether systemd runs this machine, where the program crontab is (empty without it), and whether a cron daemon runs.
@@ -64,6 +65,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils import _backup_schedule as schedules
 
+KINDS = {"drill": schedules.DRILL, "offsite_drill": schedules.OFFSITE_DRILL, "archive": schedules.ARCHIVE}
+
 
 def user() -> str:
     """The name; the number where it has none."""
@@ -77,7 +80,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec={"dir": {"type": "path", "required": True}}, supports_check_mode=True)
     folder = Path(module.params["dir"])
     try:
-        found, drill, archive = (schedules.read(folder, prefix) for prefix in ("", schedules.DRILL, schedules.ARCHIVE))
+        found = schedules.read(folder)
+        others = {kind: dataclasses.asdict(schedules.read(folder, prefix)) for kind, prefix in KINDS.items()}
     except OSError as error:
         module.fail_json(
             msg=f"the notes of the scheduled backups in {folder} cannot be read ({error.strerror}): run this as the user who installed the schedule"
@@ -85,7 +89,7 @@ def main() -> None:
     starters = {"systemd": schedules.systemd(), "crontab": schedules.crontab() or "", "cron_runs": schedules.cron_runs()}
     module.exit_json(
         changed=False,
-        schedule={**dataclasses.asdict(found), "drill": dataclasses.asdict(drill), "archive": dataclasses.asdict(archive)},
+        schedule={**dataclasses.asdict(found), **others},
         starters=starters,
         user=user(),
     )

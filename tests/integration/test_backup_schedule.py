@@ -145,7 +145,7 @@ def test_it_is_installed_once_and_removal_leaves_nothing(checkout: Checkout) -> 
     checkout.role(backup_schedule_state="absent").checked()
     assert crontab().strip() == before.strip()
     assert not checkout.dir.exists()
-    assert checkout.info() == {**NOTHING, "drill": NOTHING, "archive": NOTHING}
+    assert checkout.info() == {**NOTHING, "drill": NOTHING, "offsite_drill": NOTHING, "archive": NOTHING}
 
 
 @pytest.mark.long
@@ -159,6 +159,29 @@ def test_checks_say_what_a_removal_does_and_nothing_of_what_is_right(checkout: C
     assert (checkout.dir / "settings").exists()
     assert checkout.role(backup_schedule_state="absent").checked().changed_tasks == planned.changed_tasks
     assert checkout.role(backup_schedule_state="absent").checked().changed_tasks == []
+
+
+@pytest.mark.long
+def test_what_lies_in_a_bucket_is_drilled_once_a_month_unless_it_is_switched_off(checkout: Checkout) -> None:
+    bucket = {"backup_offsite": {"bucket": "backups"}}
+    before, line = crontab(), f"{checkout.folder}/scripts/scheduled-backup {checkout.dir} offsite-drill"
+    planned = checkout.role(check=True, **bucket).checked()
+    assert (crontab(), checkout.role(**bucket).checked().changed_tasks) == (before, planned.changed_tasks)
+    assert f"15 7 1 * * {line}" in crontab().splitlines()
+    assert checkout.role(**bucket).checked().changed_tasks == []
+    checkout.backup(f'[ "$2" = --offsite ] && {GOOD}', "verify")
+    assert checkout.run(line).returncode == 0
+    checkout.backup("exit 7", "verify")
+    assert checkout.run(line).returncode == 7
+    found = checkout.info()
+    assert (found["offsite_drill"]["failure"]["code"], found["drill"]["failure"], found["failure"]) == ("7", None, None)
+    assert "off-site restore drill" in checkout.read("backup.offsite-drill.log")
+    checkout.role(**bucket, backup_schedule_offsite_drill=False).checked()
+    assert (line in crontab(), checkout.info()["offsite_drill"]) == (False, {**NOTHING, "succeeded": found["offsite_drill"]["succeeded"]})
+    refused = checkout.role(**bucket, backup_schedule_offsite_drill_day=31)
+    assert "a day from 1 to 28" in refused.failed[0]["message"]
+    checkout.role(**bucket, backup_schedule_state="absent").checked()
+    assert (crontab().strip(), checkout.dir.exists()) == (before.strip(), False)
 
 
 @pytest.mark.long

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -164,3 +166,105 @@ def test_a_copy_is_proven_out_of_the_bucket_and_a_flipped_bit_turns_the_status_r
     assert [record["result"] for record in drilled.history()] == ["passed", "failed"]
     assert drilled.status()[0] == ["red"]
 
+
+@pytest.mark.long
+def test_what_cannot_work_is_refused_with_one_sentence_and_noted(drilled: Drilled) -> None:
+    system_id = drilled.server.query("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    drilled.s3.client.create_bucket(Bucket=f"{drilled.bucket}-empty")
+    cases: dict[str, dict[str, Any]] = {
+        f"there is no copy of timescaledb {system_id} in s3://{drilled.bucket}-empty/deep/down": {"bucket": f"{drilled.bucket}-empty"},
+        f"is that of the stack {drilled.server.name}": {"stack": "shop"},
+        "there is no bucket 'nosuch'": {"bucket": "nosuch"},
+        "refuses the access key": {"access_key": "wrong"},
+        "needs access_key and secret_key": {"secret_key": ""},
+        "which is another moment in every time zone": {"recovery_target_time": "2025-05-31 12:34:56"},
+        "that is before the first base backup": {"recovery_target_time": "2020-05-31 12:34:56+00"},
+        "nothing is known of it": {"recovery_target_time": "2125-05-31 12:34:56+00"},
+    }
+    for words, changed in cases.items():
+        planned, told = drilled.run(check=True, **changed), drilled.run(**changed)
+        assert (planned["failed"], told["failed"]) == (True, True), told
+        assert words.removeprefix("that ") in planned["msg"], planned["msg"]
+        assert words.removeprefix("that ") in told["msg"], told["msg"]
+        assert "was refused" in told["msg"], told["msg"]
+    assert [record["result"] for record in drilled.history()] == ["refused"] * len(cases)
+    conf = drilled.server.config / "pgbackrest" / "pgbackrest.conf"
+    right = conf.read_text(encoding="utf-8")
+    conf.write_text(right.replace("p" * 20, "q" * 20), encoding="utf-8")
+    try:
+        told = drilled.run()
+    finally:
+        conf.write_text(right, encoding="utf-8")
+    assert f"put secrets/{drilled.server.name}/timescaledb_archive of the lost machine there" in told["msg"], told
+
+
+@pytest.mark.long
+def test_a_copy_of_another_cluster_is_none_of_this_one(drilled: Drilled) -> None:
+    (key,) = drilled.keys("archive.json")
+    marker = json.loads(drilled.s3.client.get_object(Bucket=drilled.bucket, Key=key)["Body"].read())
+    body = json.dumps({**marker, "system_id": "1234"}).encode()
+    other = {"Key": "deep/down/archives/timescaledb/1234/archive.json", "Metadata": {"sha256": hashlib.sha256(body).hexdigest()}}
+    drilled.s3.client.put_object(Bucket=drilled.bucket, Body=body, **other)
+    drilled.s3.client.delete_object(Bucket=drilled.bucket, Key=key)
+    assert "it has 1234" in drilled.run()["msg"]
+    assert drilled.status()[0] == ["yellow"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", ["archive.json", "/lists/", "/backup/timescaledb/"])
+def test_what_is_damaged_or_missing_is_a_failure_before_anything_is_restored(drilled: Drilled, part: str) -> None:
+    drilled.flip(drilled.keys(part)[0])
+    told = drilled.run()
+    assert "FAILED" in told["msg"], told["msg"]
+    assert "damaged" in told["msg"], told["msg"]
+    drilled.s3.client.delete_object(Bucket=drilled.bucket, Key=drilled.keys(part)[0])
+    drilled.run()
+    assert drilled.history()[0]["result"] == "failed"
+    assert drilled.history()[1]["result"] == ("refused" if part == "archive.json" else "failed"), "without a marker it is no copy"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("how", "moment"), [(signal.SIGKILL, "fetch"), (signal.SIGTERM, "fetch"), (signal.SIGKILL, "server"), (signal.SIGTERM, "server")])
+def test_one_that_is_killed_leaves_nothing_when_the_next_one_has_run(drilled: Drilled, how: int, moment: str) -> None:
+    run = start_module("wal_archive_drill", drilled.arguments())
+    container = f"{drilled.server.container}-offsite-drill"
+    fetched = ".drill-timescaledb-*/*/repository/backup/timescaledb/2*/*"
+    until(lambda: list(drilled.server.folder.glob(fetched)) if moment == "fetch" else container in drilled.litter(), moment)
+    run.send_signal(how)
+    run.communicate(timeout=60)
+    if how == signal.SIGKILL:
+        assert drilled.litter(), "it had ended already"
+    else:
+        assert drilled.litter() == []
+        assert drilled.history()[0]["result"] == "failed"
+    done = drilled.run()
+    assert not done["failed"], done
+    assert drilled.history()[-1]["result"] == "passed"
+
+
+@pytest.mark.long
+def test_backups_and_recoveries_go_on_meanwhile(drilled: Drilled) -> None:
+    run = start_module("wal_archive_drill", drilled.arguments())
+    until(lambda: f"{drilled.server.container}-offsite-drill" in drilled.litter(), "the server of the drill")
+    assert not drilled.server.module("base_backup", type="incr")["failed"]
+    local = drilled.server.drill()
+    assert not local["failed"], local
+    stdout, stderr = run.communicate(timeout=120)
+    assert run.returncode == 0, stdout + stderr
+
+
+@pytest.mark.long
+def test_a_disk_that_cannot_hold_copy_and_recovery_is_refused(s3: S3) -> None:
+    with archived_server("nexaoff", disks={"archive": "400M"}) as server:
+        s3.client.create_bucket(Bucket="narrow")
+        drilled = Drilled(server, s3, "narrow")
+        drilled.copy()
+        with server.disks["archive"].filled(but=36 << 20):
+            planned, told = drilled.run(check=True), drilled.run()
+        for one in (planned, told):
+            assert "MB free, and the drill needs" in one["msg"], one["msg"]
+            assert "make room" in one["msg"]
+        assert "was refused" in told["msg"]
+        assert drilled.history()[-1]["result"] == "refused"
+        done = drilled.run()
+        assert not done["failed"], done

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import re
 import secrets
-import shutil
 import signal
 import subprocess
 import time
@@ -22,6 +21,12 @@ from archives import disk
 from backups import SHOP, Shop, new_key, shop
 from modules import run_module, start_module
 from s3_server import S3, s3_server
+from stack import ROOT, Run, ansible_playbook
+
+from ansible_collections.nexanest.database.plugins.module_utils._drill_bucket import BucketOrigin
+from ansible_collections.nexanest.database.plugins.module_utils._drill_origin import NoSet
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError
+from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 
 DEEP = "deep/down"
 
@@ -53,7 +58,8 @@ class Drilled:
 
     def litter(self) -> list[str]:
         argv = ["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", f"label=nexanest.database.bulk={self.folder} drill"]
-        return [path.name for path in self.folder.glob(".drill-*")] + subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout.split()
+        containers = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout.split()
+        return [*(path.name for path in self.folder.glob(".drill-*")), *containers]
 
     def sets(self) -> list[str]:
         return [path.name for path in self.folder.glob("2*")] + [path.name for path in self.folder.glob(".partial*")]
@@ -132,3 +138,128 @@ def test_a_set_is_proven_out_of_the_bucket_and_a_flipped_bit_turns_the_status_re
     assert (drilled.history()[-1]["result"], drilled.history()[-1]["offsite"]) == ("failed", where)
     overall, said = drilled.status()
     assert (overall, "the last off-site restore drill" in said, "is damaged in the bucket" in said) == ("red", True, True), said
+
+
+@pytest.mark.long
+def test_without_a_key_the_checksums_alone_are_compared_and_that_is_said(drilled: Drilled, tmp_path: Path) -> None:
+    for identities in ([], [new_key(tmp_path).read_text(encoding="utf-8")]):
+        done = drilled.run(identities=identities)
+        assert (done["failed"], done["result"], done["content"], done["rto"]) == (False, "passed", False, None), done
+        assert "its content is not proven" in done["notes"][0]
+    overall, said = drilled.status()
+    assert (overall, "the content of what is off-site is not proven" in said) == ("yellow", True), said
+    drilled.flip(drilled.keys(".dat")[-1])
+    assert "is damaged in the bucket" in drilled.run(identities=[])["msg"]
+
+
+@pytest.mark.long
+def test_what_cannot_work_is_refused_with_one_sentence_and_nothing_is_fetched(drilled: Drilled, tmp_path: Path) -> None:
+    drilled.s3.client.create_bucket(Bucket=f"{drilled.bucket}-empty")
+    cases: dict[str, dict[str, Any]] = {
+        "there is no backup set of shop in": {"bucket": f"{drilled.bucket}-empty"},
+        "there is no backup set of other in": {"stack": "other"},
+        "there is no set 20200101_000000 in": {"id": "20200101_000000"},
+        "is no name of a set": {"id": "../../etc"},
+        "there is no bucket 'nosuch'": {"bucket": "nosuch"},
+        "refuses the access key": {"access_key": "wrong"},
+        "needs access_key and secret_key": {"secret_key": ""},
+        "cannot be reached": {"endpoint_url": "http://127.0.0.1:9"},
+        "which is no file on the managed host": {"ca_bundle": "/nonexistent"},
+        "is not on this host": {"servers": [{"name": "postgres", "image": "nexanest-database/postgres:none"}]},
+        "MB of memory": {"memory_mb": 10**6},
+    }
+    for words, changed in cases.items():
+        planned, told = drilled.run(check=True, **changed), drilled.run(**changed)
+        assert (planned["failed"], told["failed"], told["refused"]) == (True, True, True), told
+        assert words in planned["msg"], planned["msg"]
+        assert planned["msg"] == told["msg"] or words == "MB of memory"
+    assert [record["result"] for record in drilled.history()] == ["refused"] * len(cases)
+    assert drilled.status()[0] == "yellow"
+    with disk(tmp_path / "small", "64M") as small:
+        (small.folder / "sets").mkdir()
+        narrow = dataclasses.replace(drilled, folder=small.folder / "sets")
+        told = narrow.run()
+        assert (told["refused"], "MB on the file system of the sets, and" in told["msg"]) == (True, True), told
+        assert narrow.history()[-1]["result"] == "refused"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", ["manifest.json", ".age"])
+def test_a_set_that_is_damaged_or_lacks_something_is_not_passed_over(drilled: Drilled, part: str) -> None:
+    key = drilled.keys(part)[0]
+    drilled.flip(key)
+    told = drilled.run()
+    assert (told["failed"], told["refused"], drilled.history()[-1]["result"]) == (True, False, "failed"), told
+    drilled.s3.client.delete_object(Bucket=drilled.bucket, Key=drilled.keys(".dat")[0])
+    assert "cannot be used" in drilled.run(check=True)["msg"]
+    assert "cannot be used" in drilled.run()["msg"]
+    assert [record["result"] for record in drilled.history()] == ["failed"] * 2
+    assert drilled.status()[0] == "red"
+
+
+@pytest.mark.long
+def test_a_set_that_is_removed_while_it_is_fetched_is_no_failure(drilled: Drilled) -> None:
+    origin = BucketOrigin({"region": "us-east-1", "ca_bundle": None, "addressing": "auto", "checksums": True, **drilled.s3.login(drilled.bucket, DEEP)})
+    chosen = origin.choose("", "shop")
+    for key in drilled.keys(".dat"):
+        drilled.s3.client.delete_object(Bucket=drilled.bucket, Key=key)
+    with pytest.raises(BucketError, match="it is gone"):
+        origin.bring(chosen, drilled.folder / "1", Progress(""))
+    drilled.s3.client.delete_object(Bucket=drilled.bucket, Key=drilled.keys("manifest.json")[0])
+    with pytest.raises(NoSet, match="was removed from"):
+        origin.bring(chosen, drilled.folder / "2", Progress(""))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("how", "moment"), [(signal.SIGKILL, "the fetch"), (signal.SIGTERM, "the fetch"), (signal.SIGKILL, "the server")])
+def test_one_that_is_killed_leaves_nothing_when_the_next_one_has_run(drilled: Drilled, how: int, moment: str) -> None:
+    run = start_module("restore_drill", drilled.arguments())
+    deadline = time.monotonic() + 60
+    while not list(drilled.folder.glob(".drill-*/fetched/.partial-*/*" if moment == "the fetch" else ".drill-*/plain/*")):
+        assert time.monotonic() < deadline, f"the drill did not come to {moment}"
+        time.sleep(0.002)
+    run.send_signal(how)
+    run.communicate(timeout=60)
+    if how == signal.SIGKILL:
+        assert list(drilled.folder.glob(".drill-*")), "it had ended already"
+    assert drilled.run()["result"] == "passed"
+    first = drilled.history()[0]
+    assert (first["result"], first["offsite"]) == ("failed", drilled.history()[1]["offsite"])
+    assert ("cut off" if how == signal.SIGKILL else "ended by a signal") in first["problems"][0]
+
+
+@pytest.mark.long
+def test_the_verb_says_what_it_fetches_and_what_it_proved(drilled: Drilled, tmp_path: Path) -> None:
+    planned = said(play(drilled, tmp_path, "--check", "--diff", backup_drill_offsite=True).checked())
+    assert re.search(rf"The set {drilled.set} in s3://{drilled.bucket}/{DEEP} at \S+ would be drilled: \S+ MB out of s3://", planned), planned
+    assert drilled.history() == []
+    done = said(play(drilled, tmp_path, backup_drill_offsite=True).checked())
+    assert re.search(rf"The set {drilled.set} in s3://\S+ at \S+ is proven: fetched, restored and checked in", done), done
+    drilled.flip(drilled.keys("manifest.json")[0])
+    assert "NOT proven" in said(play(drilled, tmp_path, backup_drill_offsite=True))
+    assert [record["result"] for record in drilled.history()] == ["passed", "failed"], "what is seen at the first look is noted as well"
+    assert "No bucket is named for the stack shop" in said(play(drilled, tmp_path, backup_drill_offsite=True, backup_offsite={}))
+
+
+def play(drilled: Drilled, tmp_path: Path, *options: str, **variables: Any) -> Run:
+    """The playbook, on a stack of this server alone."""
+    inventory = tmp_path / "inventory" / "shop" / "hosts.yml"
+    inventory.parent.mkdir(parents=True, exist_ok=True)
+    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    server = drilled.source.server
+    service = {"service": "postgres", "kind": "postgresql", "container": server.container, "port": server.port, "login_user": server.user}
+    login = drilled.s3.login(drilled.bucket, DEEP)
+    keys = {"backup_key_file": str(drilled.source.key), "backup_identities": [drilled.source.identity]}
+    keys |= {"backup_offsite_access_key": login["access_key"], "backup_offsite_secret_key": login["secret_key"]}
+    offsite = {name: login[name] for name in ("endpoint_url", "bucket", "prefix")}
+    values = {"stack_name": "shop", "stack_services": [service], "backup_dir": str(drilled.folder), "backup_drill_memory_mb": 512, "backup_offsite": offsite}
+    inventory.write_text(json.dumps({"database": {"hosts": {"localhost": local}, "vars": {**values, **keys, **variables}}}))
+    run = ansible_playbook(ROOT / "playbooks" / "restore_drill.yml", "--inventory", str(inventory), *options)
+    assert drilled.s3.secret_key not in run.stdout + run.stderr
+    assert drilled.litter() == []
+    return run
+
+
+def said(run: Run) -> str:
+    """Without the ends of lines, which come where a message is too long for one."""
+    return " ".join(run.stdout.split())
