@@ -25,7 +25,8 @@ def _last(drills: Drills, service: str, verb: Callable[[str], str]) -> list[Prob
     if last is not None and last.result == FAILED:
         why = short("; ".join(last.problems) or "it does not say why")
         what = f"the last off-site restore drill, {ago(drills.age)}, failed{f' on {last.set}' if last.set else ''}: {why}"
-        return [Problem(service, what, f"do not rely on that copy: {_fresh(service, verb)} makes another, {again} proves it (docs/restore_drill.md)")]
+        resent = f"an object that is damaged there is sent again by {verb('db-offsite')} when you have removed it from the bucket"
+        return [Problem(service, what, f"do not rely on that copy: {resent}; else {_fresh(service, verb)}. Then {again} (docs/restore_drill.md)")]
     if last is not None and last.result == REFUSED:
         what = f"the last off-site restore drill, {ago(drills.age)}, was refused: {short('; '.join(last.problems))}"
         return [Problem(service, what, f"put right what it says, then {again}", YELLOW)]
@@ -36,7 +37,7 @@ def _last(drills: Drills, service: str, verb: Callable[[str], str]) -> list[Prob
 
 
 def _fresh(service: str, verb: Callable[[str], str]) -> str:
-    """What is damaged in a bucket is not sent again: its size is right."""
+    """What makes another one. What is damaged in a bucket has the right size, so that no copy sends it again by itself."""
     return verb("db-backup") if service == "backups" else f"{verb('db-base-backup')} TYPE=full"
 
 

@@ -221,6 +221,10 @@ def test_what_is_damaged_or_missing_is_a_failure_before_anything_is_restored(dri
     drilled.run()
     assert drilled.history()[0]["result"] == "failed"
     assert drilled.history()[1]["result"] == ("refused" if part == "archive.json" else "failed"), "without a marker it is no copy"
+    if part == "/backup/timescaledb/":
+        drilled.copy()
+        done = drilled.run()
+        assert not done["failed"], "what was removed was sent again"
 
 
 @pytest.mark.long

@@ -52,6 +52,11 @@ class Drilled:
         assert (self.litter(), self.sets()) == ([], []), "neither what a drill works with, nor a set that would look like one of this machine"
         return answer
 
+    def copy(self) -> None:
+        """Whatever the bucket lacks."""
+        done = run_module("backup_copy", {"backup_dir": str(self.source.folder), "stack": "shop", **self.s3.login(self.bucket, DEEP)})
+        assert not done["failed"], done
+
     def history(self) -> list[dict[str, Any]]:
         file = self.folder / ".drills" / "drills.jsonl"
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
@@ -106,11 +111,11 @@ def drilled(source: Shop, s3: S3, tmp_path: Path) -> Drilled:
     """A bucket with the set, and a folder without one."""
     bucket = f"sets-{secrets.token_hex(4)}"
     s3.client.create_bucket(Bucket=bucket)
-    copied = run_module("backup_copy", {"backup_dir": str(source.folder), "stack": "shop", **s3.login(bucket, DEEP)})
-    assert not copied["failed"], copied
     (name,) = [path.name for path in source.folder.glob("2*")]
     (tmp_path / "sets").mkdir(mode=0o700)
-    return Drilled(source, s3, bucket, name, tmp_path / "sets")
+    found = Drilled(source, s3, bucket, name, tmp_path / "sets")
+    found.copy()
+    return found
 
 
 def test_a_set_is_proven_out_of_the_bucket_and_a_flipped_bit_turns_the_status_red(drilled: Drilled) -> None:
@@ -195,6 +200,9 @@ def test_a_set_that_is_damaged_or_lacks_something_is_not_passed_over(drilled: Dr
     assert "cannot be used" in drilled.run()["msg"]
     assert [record["result"] for record in drilled.history()] == ["failed"] * 2
     assert drilled.status()[0] == "red"
+    drilled.s3.client.delete_object(Bucket=drilled.bucket, Key=key)
+    drilled.copy()
+    assert not drilled.run()["failed"], "what was removed was sent again"
 
 
 @pytest.mark.long

@@ -97,6 +97,25 @@ def test_a_base_backup_is_copied_listed_and_seen_in_the_status_and_a_second_run_
 
 
 @pytest.mark.long
+def test_the_copy_is_drilled_out_of_the_bucket_also_where_no_set_is(product: Product) -> None:
+    product.play("base_backup").checked()
+    sets = product.folder / f"backups.{product.server.name}"
+    sets.mkdir(mode=0o700, exist_ok=True)
+    planned = product.play("restore_drill", check=True, backup_drill_offsite=True)
+    where = f"The continuous backup of timescaledb in s3://backups/{product.server.name} at {product.s3.endpoint}"
+    assert f"{where} would be drilled: " in said(planned), planned.stdout
+    assert not (sets / ".drills").exists()
+    done = product.play("restore_drill", backup_drill_offsite=True)
+    assert f"{where} is proven: the latest moment was fetched and recovered elsewhere in " in said(done), done.stdout
+    assert (done.rc != 0, f"there is no backup set of {product.server.name} in s3://backups" in said(done)) == (True, True)
+    lines = [json.loads(line) for line in (sets / ".drills" / "drills.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(line["source"], line["result"]) for line in lines] == [("set", "refused"), ("archive timescaledb", "passed")]
+    nowhere = product.play("restore_drill", backup_drill_offsite=True, backup_offsite={})
+    assert said(nowhere).count("No bucket is named for the stack") >= 1
+    assert len((sets / ".drills" / "drills.jsonl").read_text(encoding="utf-8").splitlines()) == len(lines)
+
+
+@pytest.mark.long
 def test_a_backup_copies_both_and_tries_the_second_where_the_first_fails(product: Product) -> None:
     planned, done = product.play("backup", check=True).checked(), product.play("backup").checked()
     assert [("Copy the archives" in said(run), "Copy the sets" in said(run)) for run in (planned, done)] == [(True, True)] * 2

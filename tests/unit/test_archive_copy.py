@@ -65,6 +65,9 @@ def test_a_marker_is_read_as_it_was_written() -> None:
         {"documents": {**MARKER.documents, "repository/x": b"x"}},
         {"documents": {}},
         {"timeline": "1"},
+        {"until": "2025-05-31T12:34:10"},
+        {"until": "soon"},
+        {"segment": "../../etc/passwd"},
     ],
 )
 def test_a_marker_that_leads_elsewhere_is_refused(changed: dict[str, Any]) -> None:
