@@ -99,7 +99,7 @@ class BucketDrill(ArchiveDrill):
             self._forget(folder)
 
     def _forget(self, folder: Path) -> None:
-        if folder.is_dir():
+        if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
 
 

@@ -177,10 +177,14 @@ EXAMPLES = r"""
     redis:
       - {name: redis, container: nexanest-redis}
     endpoint_url: https://s3.example.org
+    region: eu-central-1
     bucket: nexanest-backups
     prefix: production
     access_key: "{{ backup_offsite_access_key }}"
     secret_key: "{{ backup_offsite_secret_key }}"
+    ca_bundle: /etc/ssl/certs/ca-certificates.crt
+    addressing: auto
+    checksums: true
 """
 
 RETURN = r"""

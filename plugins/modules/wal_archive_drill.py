@@ -108,10 +108,14 @@ EXAMPLES = r"""
     login_user: timescale
     login_password: "{{ timescaledb_password }}"
     endpoint_url: https://s3.example.org
+    region: eu-central-1
     bucket: nexanest-backups
     prefix: production
     access_key: "{{ backup_offsite_access_key }}"
     secret_key: "{{ backup_offsite_secret_key }}"
+    ca_bundle: /etc/ssl/certs/ca-certificates.crt
+    addressing: auto
+    checksums: true
 """
 
 RETURN = r"""
