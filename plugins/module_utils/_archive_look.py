@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _archive_note as notes
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import said
+from ansible_collections.nexanest.database.plugins.module_utils._archive_receivers import seen
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import moment
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store
@@ -111,7 +112,8 @@ def _ask(params: Mapping[str, Any]) -> Facts:
         with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
             cursor.execute(_SERVER, {"companion": COMPANION})
             names = [column.name for column in cursor.description or ()]
-            return Facts(params["name"], **dict(zip(names, cursor.fetchone() or (), strict=False)))
+            known = dict(zip(names, cursor.fetchone() or (), strict=False))
+            return Facts(params["name"], **known, receivers=seen(cursor, params.get("receivers") or ()))
     except (ServerUnreachable, STATEMENT_ERROR) as error:
         return Facts(params["name"], silent=" ".join(str(error).split()))
 

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import remedy
+from ansible_collections.nexanest.database.plugins.module_utils._archive_receivers import Receiver
+from ansible_collections.nexanest.database.plugins.module_utils._disks import HOST
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, Record
-from ansible_collections.nexanest.database.plugins.module_utils._stack_info import YELLOW, Problem
+from ansible_collections.nexanest.database.plugins.module_utils._stack_info import RED, YELLOW, Problem
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration, size
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES
 
@@ -35,6 +38,7 @@ class Facts:
     folder: of the archives, disk_*: of its file system; full_stored: bytes that the largest full backup takes there; received: whether the companion's folder
     is there; survives: the loss of what (_disks); failure: pgBackRest's words about the last segment that did not arrive; paused: it was off, and there is no
     base backup since.
+    receivers: those on other hosts.
     offsite: the bucket that is to have a copy, "" for none; copied_age: since that was last brought up to date; copied_until: since its newest segment came;
     offsite_failure: how the last copy by the clock failed.
     """
@@ -59,6 +63,7 @@ class Facts:
     safe_bytes: int | None = None
     keep_bytes: int | None = None
     synchronous: bool = False
+    receivers: tuple[Receiver, ...] = ()
     aside: tuple[str, ...] = ()
     recovery: tuple[str, str] = ("", "")
     drills: tuple[Record, ...] = ()
@@ -92,6 +97,22 @@ class Facts:
         return (self.lag_seconds or 0.0) if self.streaming else self.archived_age
 
     @property
+    def receiving(self) -> int:
+        """How many have what is written, the companion among them."""
+        return int(self.streaming) + sum(receiver.streaming for receiver in self.receivers)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether commits wait for somebody who does not come: for the companion, or with receivers for any two."""
+        return self.synchronous and self.receiving < (2 if self.receivers else 1)
+
+    @property
+    def covers(self) -> str:
+        """The loss that the archive survives: of the host where another one receives the log, and a bucket has what that continues."""
+        elsewhere = any(receiver.streaming for receiver in self.receivers) and self.copied_until is not None
+        return HOST if elsewhere else self.survives
+
+    @property
     def failing(self) -> bool:
         """Whether the last segment did not arrive in the repository."""
         return self.failed_age is not None and (self.archived_age is None or self.failed_age < self.archived_age)
@@ -109,7 +130,7 @@ def problems(facts: Facts, max_age: int, verb: Callable[[str], str], overdue: in
     """
     found = [*_recovery(facts, verb), *_disk(facts), *_repository(facts, max_age, verb), *_received(facts, verb), *_drills(facts, overdue, verb)]
     found += _offsite(facts, offsite_max_age, verb)
-    return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
+    return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb), *_receivers(facts, verb)]
 
 
 def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
@@ -128,7 +149,8 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "lag_bytes": facts.lag_bytes,
         "lag_seconds": facts.lag_seconds,
         "synchronous": facts.synchronous,
-        "survives": facts.survives,
+        "receivers": [dataclasses.asdict(receiver) for receiver in facts.receivers],
+        "survives": facts.covers,
         "aside": list(facts.aside),
         "disk_free": facts.disk_free,
         "disk_total": facts.disk_total,
@@ -258,7 +280,7 @@ def _archiver(facts: Facts) -> list[Problem]:
 def _companion(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
     if facts.streaming:
         return []
-    if facts.synchronous:
+    if facts.waiting:
         what = "the companion does not receive, and commits wait for it"
         remedy = f"{verb('db-start')} starts it; to go on without it, ARGS='-e wal_archive_synchronous=false' as well"
         return [Problem(_service(facts), what, remedy)]
@@ -277,3 +299,20 @@ def _slot(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
         return []
     what = f"the server keeps much log for the companion, {max(0, facts.safe_bytes) >> 20} MB more and it is given up"
     return [Problem(_service(facts), what, f"{verb('db-start')} starts the companion", YELLOW)]
+
+
+def _receivers(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
+    """Those on other hosts."""
+    found = []
+    for receiver in facts.receivers:
+        if receiver.slot == "lost":
+            what = f"the server gave the slot of {receiver.name} up, because too much log had gathered for it: what that host has ends there"
+            found.append(Problem(_service(facts), what, "see to that host and its container: it begins a new slot by itself", YELLOW))
+        elif not receiver.streaming:
+            waits = ", and commits wait for it" if facts.waiting else ""
+            remedy = f"see to that host, its disk, and the way to it; {verb('db-start')} starts it, or says why it cannot"
+            found.append(Problem(_service(facts), f"{receiver.name} does not receive{waits}", remedy, RED if facts.waiting else YELLOW))
+    if facts.receivers and not facts.offsite:
+        what = "another host receives the log, but all base backups are on this one, and lost with it: the log alone is worth nothing"
+        found.append(Problem(_service(facts), what, "name a bucket in backup_offsite (docs/backup.md)", YELLOW))
+    return found

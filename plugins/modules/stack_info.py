@@ -125,6 +125,11 @@ options:
         description: How old the newest base backup may be (s, m, h, d).
         type: str
         default: 8d
+      receivers:
+        description: Replication slots of receivers on other hosts, each C(receiver_…).
+        type: list
+        elements: str
+        default: []
       offsite:
         description:
           - The bucket that M(nexanest.database.wal_archive_copy) copies the archive to. It is not asked; the last copy noted beside the archive what it has.
@@ -188,6 +193,7 @@ EXAMPLES = r"""
         archive_dir: /srv/nexanest/archive/postgres
         config_dir: /etc/nexanest-database/nexanest/postgres/archive
         max_age: 8d
+        receivers: [receiver_archive_example_com]
         offsite: {endpoint_url: "https://s3.example.org", bucket: nexanest-backups, prefix: production}
         offsite_max_age: 30m
 """
@@ -241,6 +247,8 @@ status:
         lag_bytes: 0
         lag_seconds: 0.2
         synchronous: false
+        receivers:
+          - {name: receiver_archive_example_com, streaming: true, lag_bytes: 0, lag_seconds: 0.2, slot: reserved}
         survives: disk
         aside: []
         disk_free: 84000000000
@@ -313,6 +321,7 @@ ARCHIVES: dict[str, dict[str, Any]] = {
     "archive_dir": {"type": "path", "required": True},
     "config_dir": {"type": "path", "required": True},
     "max_age": {"type": "str", "default": "8d"},
+    "receivers": {"type": "list", "elements": "str", "default": []},
     "offsite": OFFSITE,
     "offsite_max_age": {"type": "str", "default": "30m"},
 }

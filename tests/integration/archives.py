@@ -281,7 +281,7 @@ class Archived:
             "--volume", f"{self.archive}/current/received:/archive/received", "--volume", f"{self.archive}/current/archived:/archive/archived:ro",
             "--volume", f"{self.config}/tools:/archive-tools:ro", "--volume", f"{self.config}/companion:/run/secrets/nexanest:ro",
             "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/var/lib/postgresql/data:size=1m", "--env", "PGPASSFILE=/run/secrets/nexanest/pgpass",
-            newest_image("timescaledb"), "/archive-tools/wal-receive", self.container, REPLICATION, "companion",
+            newest_image("timescaledb"), "/archive-tools/wal-receive", "companion", f"host={self.container} port=5432 user={REPLICATION}",
         )  # fmt: skip
         self.wait_streaming()
 
