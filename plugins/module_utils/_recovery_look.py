@@ -104,15 +104,21 @@ def last_heard(cluster: Cluster, info: Info) -> datetime:
 def timeline(cluster: Cluster, data: Path, params: Mapping[str, Any]) -> str:
     """The timeline that the cluster is or was on: after a recovery that was taken back there is a newer one in the archive that nobody is on.
 
-    The live data say it, or else the newest segment that the companion received, or else the newest one that was archived.
+    The live data say it, or else the segment that was received last, or else the newest one that was archived.
     """
     if params.get("recovery_target_timeline"):
         return str(params["recovery_target_timeline"])
     if cluster.which == CURRENT and (data / "global" / "pg_control").is_file():
         found = [line.partition(":")[2].strip() for line in control(cluster, data).splitlines() if line.startswith(_CONTROL)]
     else:
-        found = [str(int(name[:8], 16)) for name in (segments(cluster.received) or _archived(cluster))[-1:]]
+        found = [str(int(name[:8], 16)) for name in _last_received(cluster.received) or _archived(cluster)]
     return found[0] if found else "latest"
+
+
+def _last_received(folder: Path) -> list[str]:
+    """The segment that was written last. Its place does not say it: what other hosts sent may be of a timeline that was left."""
+    files = [path for path in folder.iterdir() if SEGMENT.fullmatch(path.name.removesuffix(".partial"))] if folder.is_dir() else []
+    return [path.name for path in sorted(files, key=lambda path: (path.stat().st_mtime, path.name[8:]))[-1:]]
 
 
 def _archived(cluster: Cluster) -> list[str]:

@@ -66,7 +66,8 @@ def _archive(archive: Mapping[str, Any]) -> str:
     how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
     backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
     since = f"recoverable from {duration(archive['oldest_age'])} ago until {until} ({how})"
-    more = [_drilled(archive.get("drill")), _elsewhere(archive), _survives(archive.get("survives", "")), _offsite(archive.get("offsite")), _recovered(archive), aside]
+    more = [_drilled(archive.get("drill")), _elsewhere(archive), _survives(archive.get("survives", ""))]
+    more += [_offsite(archive.get("offsite")), _recovered(archive), aside]
     return f"archive of {archive['name']}: {since}; {backup}{''.join(more)}"
 
 
