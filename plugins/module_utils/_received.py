@@ -9,7 +9,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,6 @@ def put(cluster: Cluster, chosen: dict[str, Piece]) -> None:
         os.utime(target, (chosen[name].modified, chosen[name].modified), follow_symlinks=False)
 
 
-def names(chosen: Sequence[str]) -> list[str]:
+def segments(chosen: Iterable[str]) -> list[str]:
     """The segments among them, in order."""
     return sorted({name.removesuffix(PARTIAL) for name in chosen if not name.endswith(HISTORY)}, key=lambda name: (name[8:], name))

@@ -77,7 +77,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils import _received as received
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
-from ansible_collections.nexanest.database.plugins.module_utils._changes import diff, objects
+from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff, objects
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, cluster_of
@@ -92,8 +92,8 @@ ARGUMENTS: dict[str, Any] = {
 ERRORS = (ArchiveError, StoreError, OSError)
 
 
-def run(params: dict[str, Any], *, check: bool) -> dict[str, received.Piece]:
-    """What is put there, by name."""
+def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], list[str]]:
+    """The changes, and the segments that are put there."""
     cluster = cluster_of(params, params["cluster"])
     if params["cluster"] not in cluster.others:
         kept = ", ".join(cluster.others) or "none"
@@ -106,21 +106,20 @@ def run(params: dict[str, Any], *, check: bool) -> dict[str, received.Piece]:
         # All of them are read before the first is written.
         for piece in chosen.values():
             piece.content()
+        changes = received.changes(cluster.received, chosen)
         if not check:
             received.put(cluster, chosen)
-    return chosen
+    return changes, received.segments(chosen)
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         with ended_by_signals():
-            chosen = run(module.params, check=module.check_mode)
+            changes, segments = run(module.params, check=module.check_mode)
     except ERRORS as error:
         module.fail_json(msg=f"nothing of what was received was put into the archive of {module.params['name']}: {' '.join(str(error).split())}")
-    cluster = Path(module.params["archive_dir"]) / module.params["cluster"] / "received" / "current"
-    found = received.changes(cluster, chosen)
-    module.exit_json(changed=bool(found), diff=diff(found), objects=objects(found), segments=received.names(list(chosen)))
+    module.exit_json(changed=bool(changes), diff=diff(changes), objects=objects(changes), segments=segments)
 
 
 if __name__ == "__main__":
