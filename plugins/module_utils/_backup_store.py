@@ -203,6 +203,7 @@ class Store:
         (self.folder / _COPIED / name).unlink(missing_ok=True)
 
     def _note(self, kind: str, manifest: Manifest, noted: dict[str, Any]) -> None:
+        """Several runs may note the same at once, as verifying takes no lock: hence the process in the name, and none of `_stream.replace`."""
         folder = self.folder / kind
         folder.mkdir(mode=0o700, exist_ok=True)
         new = folder / f".{manifest.id}.{os.getpid()}"
