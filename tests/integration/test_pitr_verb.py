@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from stack import ROOT, ansible_playbook
+from archives import ADMIN, Archived, archived_server
+from containers import docker
+from stack import ROOT, Run, ansible_playbook
 
 TIME = "2025-05-31 12:34:55+00"
 
@@ -42,7 +47,7 @@ def verb(checkout: Path, *words: str, **environment: str) -> subprocess.Complete
     return subprocess.run(
         ["make", "--no-print-directory", "db-pitr", *words],
         cwd=checkout,
-        env={**os.environ, **environment},
+        env={**os.environ, "MAKEFLAGS": "", "STACK": "nexanest", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -95,3 +100,50 @@ def test_the_playbook_takes_a_restore_point_and_ansible_warns_of_nothing(tmp_pat
     assert run.rc == 0, run.stdout
     assert f"<{target}>" in run.stdout
     assert ("reserved" in run.stdout + run.stderr) == ("name" in asked)
+
+
+@pytest.fixture
+def server() -> Iterator[Archived]:
+    """With the network that the side instance joins."""
+    with archived_server("pitrverb") as found, contextlib.ExitStack() as after:
+        docker("network", "create", f"{found.name}-edge")
+        after.callback(docker, "network", "rm", f"{found.name}-edge")
+        after.callback(found.pitr, "cleaned")
+        yield found
+
+
+def play(archived: Archived, folder: Path, name: str, **variables: Any) -> Run:
+    """A playbook on a stack of this one archived."""
+    for path, target in ((folder / "archives" / "timescaledb", archived.archive), (folder / archived.name / "timescaledb", archived.folder / "timescaledb")):
+        path.parent.mkdir(exist_ok=True)
+        if not path.is_symlink():
+            path.symlink_to(target)
+    values = {
+        "stack_name": archived.name,
+        "stack_services": [],
+        "stack_config_dir": str(folder / archived.name),
+        "stack_archive_dir": str(folder / "archives"),
+        "timescaledb_archive": True,
+        "timescaledb_port": archived.port,
+        "timescaledb_admin_user": ADMIN,
+        "timescaledb_password": archived.password,
+        "wal_archive_pitr_port": archived.side_port,
+    }
+    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    inventory = folder / "inventory" / archived.name / "hosts.yml"
+    inventory.parent.mkdir(parents=True, exist_ok=True)
+    inventory.write_text(json.dumps({"database": {"hosts": {"localhost": local}, "vars": values}}))
+    return ansible_playbook(ROOT / "playbooks" / f"{name}.yml", "--inventory", str(inventory), "--extra-vars", json.dumps(variables))
+
+
+def test_a_moment_that_was_named_is_come_back_to(server: Archived, tmp_path: Path) -> None:
+    server.query("CREATE TABLE kept (n int)")
+    play(server, tmp_path, "restore_point", wal_archive_restore_point="before clean-up").checked()
+    server.query("DROP TABLE kept")
+    unknown = play(server, tmp_path, "pitr", server="postgres", restore_point="before clean-up")
+    assert "'postgres' is no server whose write-ahead log is archived: there are timescaledb" in " ".join(unknown.stdout.split())
+    back = play(server, tmp_path, "pitr", restore_point="before clean-up").checked()
+    assert "stands at name before clean-up" in " ".join(back.stdout.split())
+    assert server.side("TABLE kept") == []
+    play(server, tmp_path, "pitr", state="cleaned").checked()
+    assert not docker("ps", "--all", "--quiet", "--filter", f"name={server.container}-pitr").strip()
