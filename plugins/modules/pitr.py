@@ -211,6 +211,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._progress import
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_run import Recovery, Report, described
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import SideFailed
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_takeover import Takeover
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import TargetError, target_of
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
@@ -244,9 +245,9 @@ def work(recovery: Recovery, params: dict[str, Any], report: Report, *, check: b
     if params["state"] == "recovered":
         recovery.recover(target_of(params), report, check=check)
     elif params["state"] == "promoted":
-        recovery.promote(report, check=check)
+        Takeover(recovery).promote(report, check=check)
     elif params["state"] == "undone":
-        recovery.undo(report, check=check)
+        Takeover(recovery).undo(report, check=check)
     else:
         recovery.clean(report, check=check)
 

@@ -155,6 +155,7 @@ requirements:
   - psycopg2 and redis on the managed host; without them, less is reported
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
 author: "The nexanest.database authors (@nexanest)"
 """
 

@@ -16,6 +16,7 @@ description:
   - Asks the server, its companion and its repository, and says what is wrong with its remedy.
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
   - nexanest.database.wal_archive
   - nexanest.database.login
 options:
