@@ -94,7 +94,9 @@ class Facts:
     @property
     def newest_age(self) -> float | None:
         """Seconds between now and the newest moment that would survive the loss of the server."""
-        return (self.lag_seconds or 0.0) if self.streaming else self.archived_age
+        lags = [self.lag_seconds or 0.0] if self.streaming else []
+        lags += [receiver.lag_seconds or 0.0 for receiver in self.receivers if receiver.streaming]
+        return min(lags, default=self.archived_age)
 
     @property
     def receiving(self) -> int:
@@ -284,7 +286,8 @@ def _companion(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
         what = "the companion does not receive, and commits wait for it"
         remedy = f"{verb('db-start')} starts it; to go on without it, ARGS='-e wal_archive_synchronous=false' as well"
         return [Problem(_service(facts), what, remedy)]
-    what = "the companion does not receive: what is not in an archived segment yet would be lost with the server"
+    where = "is on another host alone" if facts.receiving else "would be lost with the server"
+    what = f"the companion does not receive: what is not in an archived segment yet {where}"
     return [Problem(_service(facts), what, f"{verb('db-start')} starts it, or says why it cannot", YELLOW)]
 
 

@@ -63,7 +63,8 @@ def _archive(archive: Mapping[str, Any]) -> str:
         return f"archive of {archive['name']}: no base backup{aside}"
     newest = archive["newest_age"]
     until = "an unknown moment" if newest is None else f"{duration(round(newest))} ago" if newest >= 1 else "now"
-    how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
+    received = archive["streaming"] or any(receiver["streaming"] for receiver in archive.get("receivers", []))
+    how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if received else "to the last archived segment"
     backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
     since = f"recoverable from {duration(archive['oldest_age'])} ago until {until} ({how})"
     more = [_drilled(archive.get("drill")), _elsewhere(archive), _survives(archive.get("survives", ""))]

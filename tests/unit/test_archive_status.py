@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.nexanest.database.plugins.module_utils._archive_receivers import Receiver
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts, described, problems
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import Record
-from ansible_collections.nexanest.database.plugins.module_utils._stack_info import GREEN, RED, YELLOW, status
+from ansible_collections.nexanest.database.plugins.module_utils._stack_info import GREEN, RED, YELLOW, Problem, status
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import report
 
 HOUR, DAY = 3600, 86400
@@ -43,8 +44,12 @@ def but(**parts: Any) -> Facts:
     return dataclasses.replace(GOOD, **parts)
 
 
+def found_problems(facts: Facts) -> list[Problem]:
+    return problems(facts, LIMIT, lambda name: f"make {name} STACK=shop")
+
+
 def found(facts: Facts) -> list[tuple[str, str, str]]:
-    return [(problem.level, problem.what, problem.remedy) for problem in problems(facts, LIMIT, lambda name: f"make {name} STACK=shop")]
+    return [(problem.level, problem.what, problem.remedy) for problem in found_problems(facts)]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +127,50 @@ def test_of_a_server_that_is_silent_only_the_repository_is_judged() -> None:
     silent = Facts("timescaledb", silent="connection refused", now=NOW, backups=GOOD.backups, repository_of="7713")
     assert found(silent) == []
     assert [level for level, _what, _remedy in found(dataclasses.replace(silent, backups=()))] == [RED]
+
+
+THERE = Receiver("receiver_b", streaming=True, lag_bytes=0, lag_seconds=0.1, slot="reserved")
+AWAY = Receiver("receiver_b", slot="extended")
+COPIED = {"offsite": "s3://b", "copied_age": 60.0, "copied_until": 90.0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "words"),
+    [
+        (but(receivers=(AWAY,), **COPIED), YELLOW, "receiver_b does not receive"),
+        (but(receivers=(AWAY,), synchronous=True, **COPIED), RED, "receiver_b does not receive, and commits wait for it"),
+        (but(receivers=(AWAY, dataclasses.replace(THERE, name="receiver_c")), synchronous=True, **COPIED), YELLOW, "receiver_b does not receive"),
+        (but(receivers=(dataclasses.replace(AWAY, slot="lost"),), **COPIED), YELLOW, "gave the slot of receiver_b up"),
+        (but(receivers=(THERE,), streaming=False, **COPIED), YELLOW, "is on another host alone"),
+        (but(receivers=(THERE,), streaming=False, synchronous=True, **COPIED), RED, "the companion does not receive, and commits wait for it"),
+        (but(receivers=(THERE,)), YELLOW, "all base backups are on this one"),
+    ],
+)
+def test_a_receiver_on_another_host_is_judged(facts: Facts, level: str, words: str) -> None:
+    ((told, what, _remedy),) = found(facts)
+    assert (told, words in what) == (level, True), what
+
+
+@pytest.mark.parametrize(
+    ("facts", "survives"),
+    [
+        (but(receivers=(THERE,), survives="volume", **COPIED), "host"),
+        (but(receivers=(THERE,), survives="volume"), "volume"),
+        (but(receivers=(THERE,), survives="volume", offsite="s3://b"), "volume"),
+        (but(receivers=(AWAY,), survives="disk", **COPIED), "disk"),
+        (but(survives="disk", **COPIED), "disk"),
+    ],
+)
+def test_the_host_may_be_lost_where_another_has_the_log_and_a_bucket_the_rest(facts: Facts, survives: str) -> None:
+    assert described(facts, [])["survives"] == survives
+
+
+def test_who_receives_too_is_part_of_the_line() -> None:
+    facts = but(receivers=(THERE, dataclasses.replace(AWAY, name="receiver_c")), streaming=False, **COPIED)
+    text = report(status([], [], None, [described(facts, found_problems(facts))]))
+    assert "received too by receiver_b (0s behind)" in text
+    assert "until now (within about a second)" in text
+    assert "receiver_c" in text
 
 
 def test_several_faults_are_all_told() -> None:
