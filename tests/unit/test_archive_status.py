@@ -131,18 +131,18 @@ def test_of_a_server_that_is_silent_only_the_repository_is_judged() -> None:
 
 THERE = Receiver("receiver_b", streaming=True, lag_bytes=0, lag_seconds=0.1, slot="reserved")
 AWAY = Receiver("receiver_b", slot="extended")
-COPIED = {"offsite": "s3://b", "copied_age": 60.0, "copied_until": 90.0}
+IN_BUCKET = {"offsite": "s3://b", "copied_age": 60.0, "copied_until": 90.0}
 
 
 @pytest.mark.parametrize(
     ("facts", "level", "words"),
     [
-        (but(receivers=(AWAY,), **COPIED), YELLOW, "receiver_b does not receive"),
-        (but(receivers=(AWAY,), synchronous=True, **COPIED), RED, "receiver_b does not receive, and commits wait for it"),
-        (but(receivers=(AWAY, dataclasses.replace(THERE, name="receiver_c")), synchronous=True, **COPIED), YELLOW, "receiver_b does not receive"),
-        (but(receivers=(dataclasses.replace(AWAY, slot="lost"),), **COPIED), YELLOW, "gave the slot of receiver_b up"),
-        (but(receivers=(THERE,), streaming=False, **COPIED), YELLOW, "is on another host alone"),
-        (but(receivers=(THERE,), streaming=False, synchronous=True, **COPIED), RED, "the companion does not receive, and commits wait for it"),
+        (but(receivers=(AWAY,), **IN_BUCKET), YELLOW, "receiver_b does not receive"),
+        (but(receivers=(AWAY,), synchronous=True, **IN_BUCKET), RED, "receiver_b does not receive, and commits wait for it"),
+        (but(receivers=(AWAY, dataclasses.replace(THERE, name="receiver_c")), synchronous=True, **IN_BUCKET), YELLOW, "receiver_b does not receive"),
+        (but(receivers=(dataclasses.replace(AWAY, slot="lost"),), **IN_BUCKET), YELLOW, "gave the slot of receiver_b up"),
+        (but(receivers=(THERE,), streaming=False, **IN_BUCKET), YELLOW, "is on another host alone"),
+        (but(receivers=(THERE,), streaming=False, synchronous=True, **IN_BUCKET), RED, "the companion does not receive, and commits wait for it"),
         (but(receivers=(THERE,)), YELLOW, "all base backups are on this one"),
     ],
 )
@@ -154,11 +154,11 @@ def test_a_receiver_on_another_host_is_judged(facts: Facts, level: str, words: s
 @pytest.mark.parametrize(
     ("facts", "survives"),
     [
-        (but(receivers=(THERE,), survives="volume", **COPIED), "host"),
+        (but(receivers=(THERE,), survives="volume", **IN_BUCKET), "host"),
         (but(receivers=(THERE,), survives="volume"), "volume"),
         (but(receivers=(THERE,), survives="volume", offsite="s3://b"), "volume"),
-        (but(receivers=(AWAY,), survives="disk", **COPIED), "disk"),
-        (but(survives="disk", **COPIED), "disk"),
+        (but(receivers=(AWAY,), survives="disk", **IN_BUCKET), "disk"),
+        (but(survives="disk", **IN_BUCKET), "disk"),
     ],
 )
 def test_the_host_may_be_lost_where_another_has_the_log_and_a_bucket_the_rest(facts: Facts, survives: str) -> None:
@@ -166,7 +166,7 @@ def test_the_host_may_be_lost_where_another_has_the_log_and_a_bucket_the_rest(fa
 
 
 def test_who_receives_too_is_part_of_the_line() -> None:
-    facts = but(receivers=(THERE, dataclasses.replace(AWAY, name="receiver_c")), streaming=False, **COPIED)
+    facts = but(receivers=(THERE, dataclasses.replace(AWAY, name="receiver_c")), streaming=False, **IN_BUCKET)
     text = report(status([], [], None, [described(facts, found_problems(facts))]))
     assert "received too by receiver_b (0s behind)" in text
     assert "until now (within about a second)" in text
