@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._wal_archive imp
 
 # What the names of their slots begin with.
 PREFIX = "receiver_"
+_STANDBYS = re.compile(r"(?:(?:ANY|FIRST)\s+)?(?P<number>\d+)\s*\((?P<names>.*)\)", re.IGNORECASE)
 # How long a session may take to end.
 PATIENCE = 20.0
 # As the companion: one that has not answered for 15 seconds stands still.
@@ -30,7 +32,7 @@ ORDER BY n.place
 """
 _OTHERS = """
 SELECT slot_name, active_pid FROM pg_catalog.pg_replication_slots
-WHERE starts_with(slot_name::text, %(prefix)s) AND NOT slot_name = ANY (%(names)s::text[]) ORDER BY slot_name
+WHERE slot_type = 'physical' AND starts_with(slot_name::text, %(prefix)s) AND NOT slot_name = ANY (%(names)s::text[]) ORDER BY slot_name
 """
 
 
@@ -54,8 +56,21 @@ def seen(cursor: Any, names: Sequence[str]) -> tuple[Receiver, ...]:
 def left(login: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """Slots of receivers that there shall not be any more: the server keeps log for them, which nobody takes."""
     with contextlib.closing(connect(login)) as connection, connection.cursor() as cursor:
-        cursor.execute(_OTHERS, {"prefix": PREFIX, "names": list(names)})
-        return [name for name, _session in cursor.fetchall()]
+        return list(strangers(cursor, names))
+
+
+def strangers(cursor: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """The same, asked by somebody who is connected."""
+    cursor.execute(_OTHERS, {"prefix": PREFIX, "names": list(names)})
+    return tuple(name for name, _session in cursor.fetchall())
+
+
+def waited_for(standbys: str) -> tuple[int, tuple[str, ...]]:
+    """How many of whom commits wait for, out of synchronous_standby_names (PostgreSQL's documentation, 19.6.2)."""
+    found = _STANDBYS.fullmatch(standbys.strip())
+    number, names = (found["number"], found["names"]) if found else (None, standbys)
+    several = tuple(name.strip().strip('"') for name in names.split(",") if name.strip())
+    return (int(number) if number else 1 if several else 0), several
 
 
 def changes(slots: Sequence[str]) -> list[Change]:
@@ -64,7 +79,7 @@ def changes(slots: Sequence[str]) -> list[Change]:
 
 
 def drop(login: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Remove those slots. A session that still receives is ended first; pg_hba.conf lets it in no more. Raises ArchiveError."""
+    """Remove those slots. A session that still receives is ended first. Raises ArchiveError."""
     deadline = time.monotonic() + PATIENCE
     with contextlib.closing(connect(login)) as connection, connection.cursor() as cursor:
         while True:

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import remedy
-from ansible_collections.nexanest.database.plugins.module_utils._archive_receivers import Receiver
+from ansible_collections.nexanest.database.plugins.module_utils._archive_receivers import Receiver, waited_for
 from ansible_collections.nexanest.database.plugins.module_utils._disks import HOST
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, Record
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import RED, YELLOW, Problem
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration, size
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import COMPANION, FULL_BYTES
 
 # The slot's log is this full (of what the server keeps for it) when the status warns.
 SLOT_WARNING = 0.75
@@ -38,7 +38,7 @@ class Facts:
     folder: of the archives, disk_*: of its file system; full_stored: bytes that the largest full backup takes there; received: whether the companion's folder
     is there; survives: the loss of what (_disks); failure: pgBackRest's words about the last segment that did not arrive; paused: it was off, and there is no
     base backup since.
-    receivers: those on other hosts.
+    standbys: synchronous_standby_names; receivers: those on other hosts, which keep the log of keep_hours; strangers: slots of such that there shall not be.
     offsite: the bucket that is to have a copy, "" for none; copied_age: since that was last brought up to date; copied_until: since its newest segment came;
     offsite_failure: how the last copy by the clock failed.
     """
@@ -62,8 +62,10 @@ class Facts:
     slot: str | None = None
     safe_bytes: int | None = None
     keep_bytes: int | None = None
-    synchronous: bool = False
+    standbys: str = ""
     receivers: tuple[Receiver, ...] = ()
+    strangers: tuple[str, ...] = ()
+    keep_hours: int = 0
     aside: tuple[str, ...] = ()
     recovery: tuple[str, str] = ("", "")
     drills: tuple[Record, ...] = ()
@@ -104,15 +106,32 @@ class Facts:
         return int(self.streaming) + sum(receiver.streaming for receiver in self.receivers)
 
     @property
+    def synchronous(self) -> bool:
+        """Whether commits wait for somebody."""
+        return bool(self.standbys)
+
+    @property
     def waiting(self) -> bool:
-        """Whether commits wait for somebody who does not come: for the companion, or with receivers for any two."""
-        return self.synchronous and self.receiving < (2 if self.receivers else 1)
+        """Whether commits wait for somebody who does not come."""
+        number, names = waited_for(self.standbys)
+        here = [*([COMPANION] if self.streaming else []), *(receiver.name for receiver in self.receivers if receiver.streaming)]
+        return len(set(here) & set(names)) < number
+
+    @property
+    def asked(self) -> tuple[int, set[str]]:
+        """How many of whom commits should wait for, where they wait: with receivers of any two."""
+        return (2 if self.receivers else 1), {COMPANION, *(receiver.name for receiver in self.receivers)}
 
     @property
     def covers(self) -> str:
         """The loss that the archive survives: of the host where another one receives the log, and a bucket has what that continues."""
         elsewhere = any(receiver.streaming for receiver in self.receivers) and self.copied_until is not None
-        return HOST if elsewhere else self.survives
+        return HOST if elsewhere and not self.gap else self.survives
+
+    @property
+    def gap(self) -> bool:
+        """Whether what the bucket has ends before what the receivers keep begins."""
+        return bool(self.receivers) and self.copied_until is not None and self.copied_until >= self.keep_hours * 3600
 
     @property
     def failing(self) -> bool:
@@ -318,4 +337,16 @@ def _receivers(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
     if facts.receivers and not facts.offsite:
         what = "another host receives the log, but all base backups are on this one, and lost with it: the log alone is worth nothing"
         found.append(Problem(_service(facts), what, "name a bucket in backup_offsite (docs/backup.md)", YELLOW))
+    if facts.gap:
+        what = f"the bucket's copy ends before the {facts.keep_hours} h of log that other hosts keep: what is between would be lost with this host"
+        found.append(Problem(_service(facts), what, f"{verb('db-offsite')} copies it, or says why it cannot", YELLOW))
+    for name in facts.strangers:
+        what = f"the server keeps log for {name}, which is no receiver of the inventory"
+        remedy = f"stop its container where it still runs (docker rm -f {facts.container}-receiver on that host), then {verb('db-start')} drops its slot"
+        found.append(Problem(_service(facts), what, remedy, YELLOW))
+    number, names = waited_for(facts.standbys)
+    if facts.synchronous and (number, set(names)) != facts.asked:
+        what = f"commits wait for {facts.standbys}, and should for {'two of ' if facts.receivers else ''}{', '.join(sorted(facts.asked[1]))}"
+        remedy = f"{verb('db-start')} lets them, when these receive; to wait for nobody, ARGS='-e wal_archive_synchronous=false' as well"
+        found.append(Problem(_service(facts), what, remedy, RED if facts.waiting else YELLOW))
     return found

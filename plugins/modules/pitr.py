@@ -83,6 +83,12 @@ options:
       - The cluster that runs without it.
     type: str
     default: ""
+  received:
+    description:
+      - In check mode, received log by name that M(nexanest.database.wal_received) is going to put into the archive of O(cluster), each with the time at which
+        it was last written, in seconds since the epoch. It is planned with.
+    type: dict
+    default: {}
   companion:
     description: Container that receives the write-ahead log.
     type: str
@@ -130,6 +136,7 @@ EXAMPLES = r"""
     progress_file: ""
     recovery_target_timeline: ""
     backup: ""
+    received: {}
 
 - name: Look at the moment before a mistake
   nexanest.database.pitr:
@@ -227,6 +234,7 @@ ARGUMENTS: dict[str, Any] = {
     "recovery_target_name": {"type": "str", "default": ""},
     "recovery_target_timeline": {"type": "str", "default": ""},
     "backup": {"type": "str", "default": ""},
+    "received": {"type": "dict", "default": {}},
     "port": {"type": "int", "default": 5443},
     "network": {"type": "str", "required": True},
     "label": {"type": "str", "required": True},

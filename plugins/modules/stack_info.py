@@ -130,6 +130,10 @@ options:
         type: list
         elements: str
         default: []
+      receivers_keep_hours:
+        description: Hours of the log that they keep.
+        type: int
+        default: 72
       offsite:
         description:
           - The bucket that M(nexanest.database.wal_archive_copy) copies the archive to. It is not asked; the last copy noted beside the archive what it has.
@@ -195,6 +199,7 @@ EXAMPLES = r"""
         config_dir: /etc/nexanest-database/nexanest/postgres/archive
         max_age: 8d
         receivers: [receiver_archive_example_com]
+        receivers_keep_hours: 72
         offsite: {endpoint_url: "https://s3.example.org", bucket: nexanest-backups, prefix: production}
         offsite_max_age: 30m
 """
@@ -323,6 +328,7 @@ ARCHIVES: dict[str, dict[str, Any]] = {
     "config_dir": {"type": "path", "required": True},
     "max_age": {"type": "str", "default": "8d"},
     "receivers": {"type": "list", "elements": "str", "default": []},
+    "receivers_keep_hours": {"type": "int", "default": 72},
     "offsite": OFFSITE,
     "offsite_max_age": {"type": "str", "default": "30m"},
 }

@@ -37,10 +37,9 @@ options:
   receivers:
     description:
       - Replication slots of receivers on other hosts, each C(receiver_…). Slots that begin so and are not among them are dropped,
-        as the server would keep log for them.
+        as the server would keep log for them. Without the option nothing is looked at.
     type: list
     elements: str
-    default: []
   lock_wait:
     description: Seconds to wait for another run that works in O(archive_dir).
     type: int
@@ -142,7 +141,7 @@ ARGUMENTS: dict[str, Any] = {
     **LOGIN_ARGUMENTS,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "companion": {"type": "str", "default": ""},
-    "receivers": {"type": "list", "elements": "str", "default": []},
+    "receivers": {"type": "list", "elements": "str"},
     "lock_wait": {"type": "int", "default": 60},
     "assume_empty": {"type": "bool", "default": False},
     "progress_file": {"type": "path", "default": ""},
@@ -207,7 +206,7 @@ def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], states.St
         changes = plan(cluster.name, state, paused=pauses.note(cluster.home).exists())
         if changes and not check:
             apply(cluster, state, params)
-    slots = receivers.left(params, params["receivers"])
+    slots = receivers.left(params, params["receivers"]) if params["receivers"] is not None else []
     if slots and not check:
         receivers.drop(params, params["receivers"])
     return [*changes, *receivers.changes(slots)], state

@@ -33,6 +33,10 @@ options:
     type: list
     elements: str
     default: []
+  receivers_keep_hours:
+    description: Hours of the log that they keep.
+    type: int
+    default: 72
   standbys:
     description: How many of the companion and O(receivers) must receive before O(wait_streaming) has its end; with V(1) it is the companion.
     type: int
@@ -55,6 +59,7 @@ EXAMPLES = r"""
     max_age: 8d
     wait_streaming: 60
     receivers: [receiver_archive_example_com]
+    receivers_keep_hours: 72
     standbys: 2
 """
 
@@ -106,6 +111,7 @@ ARGUMENTS: dict[str, Any] = {
     "max_age": {"type": "str", "default": "8d"},
     "wait_streaming": {"type": "int", "default": 0},
     "receivers": {"type": "list", "elements": "str", "default": []},
+    "receivers_keep_hours": {"type": "int", "default": 72},
     "standbys": {"type": "int", "default": 1},
 }
 

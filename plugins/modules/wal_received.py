@@ -103,9 +103,6 @@ def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], list[str]
         if not cluster.received.is_dir():
             raise ArchiveError(f"{cluster.received} is missing: the archive of {params['cluster']} is not whole")
         chosen = received.missing(cluster.received, received.pieces(Path(params["source"]), modified))
-        # All of them are read before the first is written.
-        for piece in chosen.values():
-            piece.content()
         changes = received.changes(cluster.received, chosen)
         if not check:
             received.put(cluster, chosen)

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from ansible_collections.nexanest.database.plugins.module_utils import _secrets
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    MISSING: str | None = None
+except ImportError as missing:
+    MISSING = str(missing)
 
 LIFE = timedelta(days=3650)
 # It is refused so long before its end: a receiver that meets an expired one stops.
@@ -48,6 +53,8 @@ def ensure(path: Path, name: str, now: datetime) -> Certificate:
 
 def read(path: Path, name: str, now: datetime) -> Certificate | None:
     """The one in a file; None where there is no such file. Raises SecretError where receivers would refuse it."""
+    if MISSING is not None:
+        raise _secrets.SecretError(f"the Python package cryptography is missing beside Ansible ({MISSING}): pip install cryptography")
     content = _secrets.read(path)
     if content is None:
         return None

@@ -71,10 +71,23 @@ def test_a_whole_segment_wins_over_parts(tmp_path: Path, here: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"short", gzip.compress(b"short"), gzip.compress(segment(b"x"))[:-9], b"\x1f\x8bnonsense"])
-def test_a_damaged_one_is_refused(tmp_path: Path, here: Path, content: bytes) -> None:
-    (piece,) = received.missing(here, sent(tmp_path, **{f"a__{FIRST}_gz" if content[:1] == b"\x1f" else f"a__{FIRST}": content})).values()
-    with pytest.raises(ArchiveError, match="see to the disk of the host that received it"):
-        piece.content()
+def test_a_damaged_one_is_refused_unless_another_host_has_it(tmp_path: Path, here: Path, content: bytes) -> None:
+    name = f"{FIRST}_gz" if content[:1] == b"\x1f" else FIRST
+    damaged, good = {f"a__{name}": content}, {f"b__{FIRST}": segment(b"abc")}
+    with pytest.raises(ArchiveError, match="no host has it whole"):
+        received.missing(here, sent(tmp_path / "one", **damaged))
+    assert contents(received.missing(here, sent(tmp_path / "two", **good, **damaged))) == {FIRST: b"abc"}
+
+
+def test_a_part_that_holds_nothing_yet_is_in_nobodys_way(tmp_path: Path, here: Path) -> None:
+    found = sent(tmp_path, **{f"a__{FIRST}_partial": b"", f"b__{SECOND}": segment(b"abc")})
+    assert contents(received.missing(here, found)) == {SECOND: b"abc"}
+
+
+def test_a_link_in_the_place_of_a_part_is_refused(tmp_path: Path, here: Path) -> None:
+    (here / f"{FIRST}.partial").symlink_to("/dev/zero")
+    with pytest.raises(ArchiveError, match="is no file"):
+        received.missing(here, sent(tmp_path, **{f"a__{FIRST}_partial": segment(b"abc")}))
 
 
 @pytest.mark.parametrize("path", ["../x/0000000100000000000000A3", "a/postgresql.conf", "/etc/0000000100000000000000A3", "a/0000000100000000000000A3.old"])

@@ -323,11 +323,39 @@ def test_the_last_trace_of_a_dead_server_is_the_newest_of_several(tmp_path: Path
     (tmp_path / "archive").mkdir()
     make_home(here)
     info = Info("7", (BaseBackup("x", "full", 0, 1000, "0/0", "0/0", "0" * 24, "0" * 24, 0, 0),))
-    assert looks.last_heard(here, info).timestamp() == 1000
+    assert looks.last_heard(here, info, {}).timestamp() == 1000
     for path, moment in ((here.received / "000000010000000000000004.partial", 2000), (here.home / "archived" / "last", 3000)):
-        path.touch()
+        path.write_text("000000010000000000000003\n", encoding="utf-8")
         os.utime(path, (moment, moment))
-        assert looks.last_heard(here, info).timestamp() == moment
+        assert looks.last_heard(here, info, {}).timestamp() == moment
+    assert looks.last_heard(here, info, {"received": {"000000010000000000000005.partial": 4000}}).timestamp() == 4000
+
+
+@pytest.mark.parametrize(
+    ("archived", "received", "followed"),
+    [
+        # A receiver that was away since a recovery has what that left, and a place in it that is further.
+        (("000000020000000000000007", 3000), {"000000010000000000000008": 2000}, "2"),
+        # One that received to the end has a timeline of which nothing was archived yet.
+        (("000000010000000000000007", 3000), {"000000010000000000000008": 2000, "000000020000000000000008.partial": 4000}, "2"),
+        # A recovery that was undone: its timeline is the newer one, and nobody is on it.
+        (("000000010000000000000009", 5000), {"000000020000000000000008.partial": 4000}, "1"),
+    ],
+)
+def test_the_timeline_of_a_lost_cluster_is_that_of_what_was_written_last(
+    tmp_path: Path, archived: tuple[str, int], received: dict[str, int], followed: str
+) -> None:
+    here = cluster(tmp_path, LOST)
+    (tmp_path / "archive").mkdir()
+    make_home(here)
+    files = {here.home / "archived" / "last": archived[1], **{here.received / name: moment for name, moment in received.items()}}
+    for path, moment in files.items():
+        path.write_text(f"{archived[0]}\n", encoding="utf-8")
+        os.utime(path, (moment, moment))
+    assert looks.timeline(here, tmp_path, {}) == followed
+    for name in received:
+        (here.received / name).unlink()
+    assert looks.timeline(here, tmp_path, {"received": received}) == followed
 
 
 def test_of_a_cluster_that_ran_before_the_live_server_is_not_asked(tmp_path: Path) -> None:
