@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils import _receivers_status
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import remedy
 from ansible_collections.nexanest.database.plugins.module_utils._archive_receivers import Receiver, waited_for
 from ansible_collections.nexanest.database.plugins.module_utils._disks import HOST
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, Record
-from ansible_collections.nexanest.database.plugins.module_utils._stack_info import RED, YELLOW, Problem
+from ansible_collections.nexanest.database.plugins.module_utils._stack_info import YELLOW, Problem
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration, size
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import COMPANION, FULL_BYTES
 
@@ -151,7 +152,11 @@ def problems(facts: Facts, max_age: int, verb: Callable[[str], str], overdue: in
     """
     found = [*_recovery(facts, verb), *_disk(facts), *_repository(facts, max_age, verb), *_received(facts, verb), *_drills(facts, overdue, verb)]
     found += _offsite(facts, offsite_max_age, verb)
-    return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb), *_receivers(facts, verb)]
+    return (
+        found
+        if facts.silent
+        else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb), *_receivers_status.problems(_service(facts), facts, verb)]
+    )
 
 
 def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
@@ -321,32 +326,3 @@ def _slot(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
         return []
     what = f"the server keeps much log for the companion, {max(0, facts.safe_bytes) >> 20} MB more and it is given up"
     return [Problem(_service(facts), what, f"{verb('db-start')} starts the companion", YELLOW)]
-
-
-def _receivers(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
-    """Those on other hosts."""
-    found = []
-    for receiver in facts.receivers:
-        if receiver.slot == "lost":
-            what = f"the server gave the slot of {receiver.name} up, because too much log had gathered for it: what that host has ends there"
-            found.append(Problem(_service(facts), what, "see to that host and its container: it begins a new slot by itself", YELLOW))
-        elif not receiver.streaming:
-            waits = ", and commits wait for it" if facts.waiting else ""
-            remedy = f"see to that host, its disk, and the way to it; {verb('db-start')} starts it, or says why it cannot"
-            found.append(Problem(_service(facts), f"{receiver.name} does not receive{waits}", remedy, RED if facts.waiting else YELLOW))
-    if facts.receivers and not facts.offsite:
-        what = "another host receives the log, but all base backups are on this one, and lost with it: the log alone is worth nothing"
-        found.append(Problem(_service(facts), what, "name a bucket in backup_offsite (docs/backup.md)", YELLOW))
-    if facts.gap:
-        what = f"the bucket's copy ends before the {facts.keep_hours} h of log that other hosts keep: what is between would be lost with this host"
-        found.append(Problem(_service(facts), what, f"{verb('db-offsite')} copies it, or says why it cannot", YELLOW))
-    for name in facts.strangers:
-        what = f"the server keeps log for {name}, which is no receiver of the inventory"
-        remedy = f"stop its container where it still runs (docker rm -f {facts.container}-receiver on that host), then {verb('db-start')} drops its slot"
-        found.append(Problem(_service(facts), what, remedy, YELLOW))
-    number, names = waited_for(facts.standbys)
-    if facts.synchronous and (number, set(names)) != facts.asked:
-        what = f"commits wait for {facts.standbys}, and should for {'two of ' if facts.receivers else ''}{', '.join(sorted(facts.asked[1]))}"
-        remedy = f"{verb('db-start')} lets them, when these receive; to wait for nobody, ARGS='-e wal_archive_synchronous=false' as well"
-        found.append(Problem(_service(facts), what, remedy, RED if facts.waiting else YELLOW))
-    return found
