@@ -152,11 +152,10 @@ def problems(facts: Facts, max_age: int, verb: Callable[[str], str], overdue: in
     """
     found = [*_recovery(facts, verb), *_disk(facts), *_repository(facts, max_age, verb), *_received(facts, verb), *_drills(facts, overdue, verb)]
     found += _offsite(facts, offsite_max_age, verb)
-    return (
-        found
-        if facts.silent
-        else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb), *_receivers_status.problems(_service(facts), facts, verb)]
-    )
+    if facts.silent:
+        return found
+    found += [*_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
+    return found + _receivers_status.problems(_service(facts), facts, verb)
 
 
 def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
