@@ -64,8 +64,9 @@ db-base-backup: ## take a base backup of each server that is archived continuous
 db-restore-point: ## name this moment before a risky change, to come back to it (NAME=before-clean-up)
 	@$(MANAGE) restore-point '$(NAME)' $(ARGS)
 
-db-pitr: ## recover to a moment beside the live server (TIME='2025-05-31 12:34:55+00'; without it the latest), STATE=promoted, undone or cleaned
-	@$(MANAGE) pitr $(if $(STATE),-e state=$(STATE),$(if $(TIME),'$(TIME)')) $(ARGS)
+# NAME of the command line alone: WSL has one in the environment, the machine's.
+db-pitr: ## recover to a moment beside the live server (TIME='2025-05-31 12:34:55+00', NAME=before-clean-up; without them the latest), STATE=promoted, undone or cleaned
+	@$(MANAGE) pitr $(if $(STATE),-e state=$(STATE),$(if $(TIME),'$(TIME)') $(if $(filter command,$(origin NAME)),--name '$(NAME)')) $(ARGS)
 
 db-restore: ## bring a set back (SET=<id or path>; ARGS="-e databases=auth", "-e @mapping.yml", "--check --diff"; STATE=undone or cleaned)
 	@$(MANAGE) restore $(if $(STATE),-e state=$(STATE),'$(SET)') $(ARGS)

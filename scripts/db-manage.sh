@@ -30,7 +30,7 @@ Usage: [STACK=name] scripts/db-manage.sh VERB
   offsite SERVER/SYSTEM_IDENTIFIER      bring the continuous backup of a server back that was lost
   base-backup [full|diff|incr]          base backup of each server that is archived continuously (incr: what changed since the last one)
   restore-point NAME                    name this moment, to come back to it
-  pitr [time|latest|-e …]               recover to a moment beside the live server; then -e state=promoted, undone or cleaned (playbooks/pitr.yml)
+  pitr [time|latest|--name NAME|-e …]   recover to a moment beside the live server; then -e state=promoted, undone or cleaned (playbooks/pitr.yml)
   restore SET [-e databases=auth]       bring a set back (its id, or the path of its folder); more in playbooks/restore.yml
   restore -e state=undone|cleaned       put back what a restore replaced, or remove it
   destroy                               remove the stack with all data; CONFIRM=<stack's name> must be set
@@ -199,8 +199,8 @@ restore-point() {
     play playbooks/restore_point.yml -e "{\"wal_archive_restore_point\": \"$name\"}" "$@"
 }
 
-pitr() { # pitr [<time>|latest] [options]
-    local time=''
+pitr() { # pitr [<time>|latest] [--name <restore point>] [options]; two targets are the module's to refuse
+    local time='' name=''
     case "${1:-}" in
     '' | -*) ;;
     latest) shift ;;
@@ -210,7 +210,12 @@ pitr() { # pitr [<time>|latest] [options]
         [[ "$time" =~ ^[0-9T:.+Z\ -]+$ ]] || die "'$time' is no time: write it like '2025-05-31 12:34:55+00'"
         ;;
     esac
-    play playbooks/pitr.yml ${time:+-e "{\"time\": \"$time\"}"} "$@"
+    if [ "${1:-}" = --name ]; then
+        name=${2:-}
+        [[ "$name" =~ ^[^\"\\]+$ ]] || die "which name? scripts/db-manage.sh pitr --name before-clean-up"
+        shift 2
+    fi
+    play playbooks/pitr.yml ${time:+-e "{\"time\": \"$time\"}"} ${name:+-e "{\"restore_point\": \"$name\"}"} "$@"
 }
 
 schedule() {

@@ -29,7 +29,7 @@ NEEDS_STACK = ("integration", "molecule", "bench")
 # What they show is also shown by tests/integration, whose stack is checked, deployed and converged again on what CI has, a bare machine; `services` is
 # all of the roles' scenarios in one run. CI runs the smallest, redis, so that the scenarios themselves are known to work. Nothing else shows what
 # bare_host and remote_host do.
-LONG_SCENARIOS = ("bare_host", "data_model", "default", "docker", "images", "pgadmin", "postgres", "remote_host", "services", "timescaledb")
+LONG_SCENARIOS = ("bare_host", "data_model", "default", "docker", "images", "pgadmin", "postgres", "receiver", "remote_host", "services", "timescaledb")
 # A test waits for containers a third of its time: one process more than there are cores keeps them busy.
 WORKERS = (os.cpu_count() or 1) + 1
 PARALLEL = (f"--numprocesses={WORKERS}", "--no-loadscope-reorder")

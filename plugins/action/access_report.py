@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.nexanest.database.plugins.module_utils._access_table import failed, report
+from ansible_collections.nexanest.database.plugins.module_utils._stream import replace
 
 
 class ActionModule(ActionBase):
@@ -46,13 +46,8 @@ def _server(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write(path: Path, servers: Sequence[Mapping[str, Any]]) -> None:
     """Complete or not at all, and for its owner alone."""
-    new = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-            json.dump({"failed": failed(servers), "servers": list(servers)}, stream, indent=1, ensure_ascii=False)
-            stream.write("\n")
-        new.rename(path)
+        replace(path, f"{json.dumps({'failed': failed(servers), 'servers': list(servers)}, indent=1, ensure_ascii=False)}\n".encode())
     except OSError as error:
         raise AnsibleActionFail(f"the access report could not be written to {path}: {error}; name another file (stack_access_file)") from error

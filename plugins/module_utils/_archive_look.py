@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.nexanest.database.plugins.module_utils import _archive_note as notes
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import said
+from ansible_collections.nexanest.database.plugins.module_utils._archive_receivers import seen, strangers
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts
 from ansible_collections.nexanest.database.plugins.module_utils._backup_list import moment
 from ansible_collections.nexanest.database.plugins.module_utils._backup_look import offsite_drills
@@ -39,7 +40,7 @@ SELECT pg_catalog.current_setting('archive_mode') <> 'off' AS archiving,
        extract(epoch FROM r.flush_lag)::float AS lag_seconds,
        pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) AS segment, s.wal_status AS slot, s.safe_wal_size AS safe_bytes,
        (SELECT setting::bigint * 1048576 FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_bytes,
-       pg_catalog.current_setting('synchronous_standby_names') <> '' AS synchronous,
+       pg_catalog.current_setting('synchronous_standby_names') AS standbys,
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_id
 FROM pg_catalog.pg_stat_archiver AS a
 LEFT JOIN pg_catalog.pg_stat_replication AS r ON r.application_name = %(companion)s
@@ -122,9 +123,16 @@ def _ask(params: Mapping[str, Any]) -> Facts:
         with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
             cursor.execute(_SERVER, {"companion": COMPANION})
             names = [column.name for column in cursor.description or ()]
-            return Facts(params["name"], **dict(zip(names, cursor.fetchone() or (), strict=False)))
+            known = dict(zip(names, cursor.fetchone() or (), strict=False))
+            return Facts(params["name"], **known, **_receivers(cursor, params))
     except (ServerUnreachable, STATEMENT_ERROR) as error:
         return Facts(params["name"], silent=" ".join(str(error).split()))
+
+
+def _receivers(cursor: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Those on other hosts, and slots of others that are called so."""
+    names = params.get("receivers") or ()
+    return {"receivers": seen(cursor, names), "strangers": strangers(cursor, names), "keep_hours": params.get("receivers_keep_hours") or 0}
 
 
 def _info(cluster: Cluster) -> tuple[Info, str]:

@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.nexanest.database.plugins.module_utils import _receivers_status
 from ansible_collections.nexanest.database.plugins.module_utils._archive_failure import remedy
+from ansible_collections.nexanest.database.plugins.module_utils._archive_receivers import Receiver, waited_for
+from ansible_collections.nexanest.database.plugins.module_utils._disks import HOST
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, PASSED, REFUSED, Record
 from ansible_collections.nexanest.database.plugins.module_utils._drill_status import Drills
 from ansible_collections.nexanest.database.plugins.module_utils._drill_status import described as described_drills
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_drill_status import problems as offsite_drill_problems
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import YELLOW, Problem
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import duration, size
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES
+from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import COMPANION, FULL_BYTES
 
 # The slot's log is this full (of what the server keeps for it) when the status warns.
 SLOT_WARNING = 0.75
@@ -38,6 +42,7 @@ class Facts:
     folder: of the archives, disk_*: of its file system; full_stored: bytes that the largest full backup takes there; received: whether the companion's folder
     is there; survives: the loss of what (_disks); failure: pgBackRest's words about the last segment that did not arrive; paused: it was off, and there is no
     base backup since.
+    standbys: synchronous_standby_names; receivers: those on other hosts, which keep the log of keep_hours; strangers: slots of such that there shall not be.
     offsite: the bucket that is to have a copy, "" for none; copied_age: since that was last brought up to date; copied_until: since its newest segment came;
     offsite_failure: how the last copy by the clock failed; offsite_drills: of that copy, None where they are nobody's matter.
     """
@@ -61,7 +66,10 @@ class Facts:
     slot: str | None = None
     safe_bytes: int | None = None
     keep_bytes: int | None = None
-    synchronous: bool = False
+    standbys: str = ""
+    receivers: tuple[Receiver, ...] = ()
+    strangers: tuple[str, ...] = ()
+    keep_hours: int = 0
     aside: tuple[str, ...] = ()
     recovery: tuple[str, str] = ("", "")
     drills: tuple[Record, ...] = ()
@@ -93,7 +101,42 @@ class Facts:
     @property
     def newest_age(self) -> float | None:
         """Seconds between now and the newest moment that would survive the loss of the server."""
-        return (self.lag_seconds or 0.0) if self.streaming else self.archived_age
+        lags = [self.lag_seconds or 0.0] if self.streaming else []
+        lags += [receiver.lag_seconds or 0.0 for receiver in self.receivers if receiver.streaming]
+        return min(lags, default=self.archived_age)
+
+    @property
+    def receiving(self) -> int:
+        """How many have what is written, the companion among them."""
+        return int(self.streaming) + sum(receiver.streaming for receiver in self.receivers)
+
+    @property
+    def synchronous(self) -> bool:
+        """Whether commits wait for somebody."""
+        return bool(self.standbys)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether commits wait for somebody who does not come."""
+        number, names = waited_for(self.standbys)
+        here = [*([COMPANION] if self.streaming else []), *(receiver.name for receiver in self.receivers if receiver.streaming)]
+        return len(set(here) & set(names)) < number
+
+    @property
+    def asked(self) -> tuple[int, set[str]]:
+        """How many of whom commits should wait for, where they wait: with receivers of any two."""
+        return (2 if self.receivers else 1), {COMPANION, *(receiver.name for receiver in self.receivers)}
+
+    @property
+    def covers(self) -> str:
+        """The loss that the archive survives: of the host where another one receives the log, and a bucket has what that continues."""
+        elsewhere = any(receiver.streaming for receiver in self.receivers) and self.copied_until is not None
+        return HOST if elsewhere and not self.gap else self.survives
+
+    @property
+    def gap(self) -> bool:
+        """Whether what the bucket has ends before what the receivers keep begins."""
+        return bool(self.receivers) and self.copied_until is not None and self.copied_until >= self.keep_hours * 3600
 
     @property
     def failing(self) -> bool:
@@ -113,7 +156,10 @@ def problems(facts: Facts, max_age: int, verb: Callable[[str], str], overdue: in
     """
     found = [*_recovery(facts, verb), *_disk(facts), *_repository(facts, max_age, verb), *_received(facts, verb), *_drills(facts, overdue, verb)]
     found += [*_offsite(facts, offsite_max_age, verb), *offsite_drill_problems(facts.offsite_drills, _service(facts), verb)]
-    return found if facts.silent else [*found, *_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
+    if facts.silent:
+        return found
+    found += [*_archiver(facts), *_companion(facts, verb), *_slot(facts, verb)]
+    return found + _receivers_status.problems(_service(facts), facts, verb)
 
 
 def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
@@ -132,7 +178,8 @@ def described(facts: Facts, found: list[Problem]) -> dict[str, Any]:
         "lag_bytes": facts.lag_bytes,
         "lag_seconds": facts.lag_seconds,
         "synchronous": facts.synchronous,
-        "survives": facts.survives,
+        "receivers": [dataclasses.asdict(receiver) for receiver in facts.receivers],
+        "survives": facts.covers,
         "aside": list(facts.aside),
         "disk_free": facts.disk_free,
         "disk_total": facts.disk_total,
@@ -263,11 +310,12 @@ def _archiver(facts: Facts) -> list[Problem]:
 def _companion(facts: Facts, verb: Callable[[str], str]) -> list[Problem]:
     if facts.streaming:
         return []
-    if facts.synchronous:
+    if facts.waiting:
         what = "the companion does not receive, and commits wait for it"
         remedy = f"{verb('db-start')} starts it; to go on without it, ARGS='-e wal_archive_synchronous=false' as well"
         return [Problem(_service(facts), what, remedy)]
-    what = "the companion does not receive: what is not in an archived segment yet would be lost with the server"
+    where = "is on another host alone" if facts.receiving else "would be lost with the server"
+    what = f"the companion does not receive: what is not in an archived segment yet {where}"
     return [Problem(_service(facts), what, f"{verb('db-start')} starts it, or says why it cannot", YELLOW)]
 
 

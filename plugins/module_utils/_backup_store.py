@@ -104,7 +104,7 @@ class Store:
             yield
             return
         with self._locking(lock):
-            descriptor = os.open(self.folder / lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            descriptor = self._open(lock, os.O_CREAT)
         try:
             with self._locking(lock):
                 self._take(descriptor, wait)
@@ -116,16 +116,16 @@ class Store:
     def busy(self) -> bool:
         """Whether somebody has the lock now."""
         try:
-            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            descriptor = self._open(_LOCK)
         except OSError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not _locks(descriptor)
         finally:
             os.close(descriptor)
-        return False
+
+    def _open(self, lock: str, flags: int = 0) -> int:
+        return os.open(self.folder / lock, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600)
 
     @contextlib.contextmanager
     def _locking(self, lock: str) -> Iterator[None]:
@@ -138,13 +138,9 @@ class Store:
 
     def _take(self, descriptor: int, wait: float) -> None:
         deadline = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    raise StoreError(f"another run works in {self.folder}: {_holder(descriptor)}. Wait until it has ended, then run this again.") from error
+        while not _locks(descriptor):
+            if time.monotonic() >= deadline:
+                raise StoreError(f"another run works in {self.folder}: {_holder(descriptor)}. Wait until it has ended, then run this again.")
             time.sleep(0.5)
 
     def sweep(self) -> None:
@@ -203,6 +199,7 @@ class Store:
         (self.folder / _COPIED / name).unlink(missing_ok=True)
 
     def _note(self, kind: str, manifest: Manifest, noted: dict[str, Any]) -> None:
+        """Several runs may note the same at once, as verifying takes no lock: hence the process in the name, and none of `_stream.replace`."""
         folder = self.folder / kind
         folder.mkdir(mode=0o700, exist_ok=True)
         new = folder / f".{manifest.id}.{os.getpid()}"
@@ -250,6 +247,15 @@ def _remove(path: Path) -> None:
 
 def now() -> datetime:
     return datetime.now(tz=UTC)
+
+
+def _locks(descriptor: int) -> bool:
+    """Take a lock, where nobody else has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sign(descriptor: int, what: str) -> None:

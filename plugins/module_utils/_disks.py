@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import socket
 from pathlib import Path
+
+from ansible_collections.nexanest.database.plugins.module_utils._ports import is_here
 
 # What a copy survives the loss of.
 VOLUME, DISK, HOST = "volume", "disk", "host"
@@ -33,15 +33,11 @@ def survives(original: Path, copy: Path) -> str:
 
 
 def _is_here(source: str) -> bool:
-    """Whether a network file system is this host's own, or nobody knows whose: an address of this host can be listened on. Raises OSError."""
+    """Whether a network file system is this host's own, or nobody knows whose. Raises OSError."""
     found = _HOST.match(source)
     if found is None:
         return True
-    for family, kind, protocol, _name, address in socket.getaddrinfo(found["address"] or found["name"], 0, type=socket.SOCK_DGRAM):
-        with socket.socket(family, kind, protocol) as probe, contextlib.suppress(OSError):
-            probe.bind(address)
-            return True
-    return False
+    return is_here(found["address"] or found["name"])
 
 
 def disks(folder: Path) -> set[str]:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +59,15 @@ def collides(listener: str, wished: str) -> bool:
 def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     found = ipaddress.ip_address(address)
     return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
+
+
+def is_here(address: str) -> bool:
+    """Whether an IP address is one of this host: only those can be listened on. Raises OSError where it is no address."""
+    for family, kind, protocol, _name, place in socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM):
+        with socket.socket(family, kind, protocol) as probe, contextlib.suppress(OSError):
+            probe.bind(place)
+            return True
+    return False
 
 
 def listeners(proc: Path = Path("/proc")) -> list[Listener]:

@@ -21,6 +21,13 @@ def taken(wish: Wish, by: str) -> str:
     )
 
 
+def elsewhere(wish: Wish) -> str:
+    return (
+        f"{wish.container} cannot have port {wish.port} on {wish.host}: that is no address of this host. "
+        f"Correct it in the inventory (for receivers on other hosts it is stack_receivers_endpoint)."
+    )
+
+
 def asked_twice(wishes: Sequence[Wish]) -> list[str]:
     """Ports that two of our own containers want."""
     problems = []

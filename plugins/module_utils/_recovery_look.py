@@ -67,7 +67,7 @@ def plan(cluster: Cluster, target: Target, params: Mapping[str, Any], *, touch: 
     found = dataclasses.replace(found, backups=line.of_use(found.backups))
     backup = choose(target, found, noted(cluster.home), str(params.get("backup") or ""))
     refuse_late(target, found)
-    newest = line.newest([*segments(cluster.received), *([info.wal_max] if info.wal_max else [])])
+    newest = line.newest([*_places(cluster, params), *([info.wal_max] if info.wal_max else [])])
     free = shutil.disk_usage(data.parent).free
     if free < backup.bytes + SPARE_BYTES:
         needed = f"{(backup.bytes + SPARE_BYTES) >> 20} MB beside the live data are needed, and {data.parent} has {free >> 20} MB free"
@@ -82,7 +82,7 @@ def reach(cluster: Cluster, info: Info, params: Mapping[str, Any], *, touch: boo
     """What can be reached now. The log of a cluster that ran here before grows no more, whatever the live server says."""
     now = datetime.now(tz=UTC)
     if cluster.which != CURRENT:
-        return Reach(info.backups, last_heard(cluster, info), alive=False)
+        return Reach(info.backups, last_heard(cluster, info, params), alive=False)
     try:
         with contextlib.closing(connect(params)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_catalog.clock_timestamp()")
@@ -91,35 +91,47 @@ def reach(cluster: Cluster, info: Info, params: Mapping[str, Any], *, touch: boo
                 cursor.execute(statement)
         return Reach(info.backups, moment, alive=True)
     except ServerUnreachable:
-        return Reach(info.backups, last_heard(cluster, info), alive=False)
+        return Reach(info.backups, last_heard(cluster, info, params), alive=False)
 
 
-def last_heard(cluster: Cluster, info: Info) -> datetime:
+def last_heard(cluster: Cluster, info: Info, params: Mapping[str, Any]) -> datetime:
     """When the cluster last left a trace: a backup, received log, or the note of the last archived segment, where the companion was dead."""
-    files = [*(cluster.received.iterdir() if cluster.received.is_dir() else ()), cluster.home / "archived" / "last"]
-    seen = [path.stat().st_mtime for path in files if path.is_file()] + [backup.stop for backup in info.backups]
+    seen = [*_written(cluster, params).values(), *(backup.stop for backup in info.backups)]
     return datetime.fromtimestamp(max(seen, default=datetime.now(tz=UTC).timestamp()), tz=UTC)
 
 
 def timeline(cluster: Cluster, data: Path, params: Mapping[str, Any]) -> str:
     """The timeline that the cluster is or was on: after a recovery that was taken back there is a newer one in the archive that nobody is on.
 
-    The live data say it, or else the newest segment that the companion received, or else the newest one that was archived.
+    The live data say it, or else the segment that was received or archived last. Its place does not: other hosts may have sent what was left by a recovery.
     """
     if params.get("recovery_target_timeline"):
         return str(params["recovery_target_timeline"])
     if cluster.which == CURRENT and (data / "global" / "pg_control").is_file():
         found = [line.partition(":")[2].strip() for line in control(cluster, data).splitlines() if line.startswith(_CONTROL)]
     else:
-        found = [str(int(name[:8], 16)) for name in (segments(cluster.received) or _archived(cluster))[-1:]]
+        written = sorted(_written(cluster, params).items(), key=lambda item: (item[1], item[0][8:24]))
+        found = [str(int(name[:8], 16)) for name, _moment in written[-1:]]
     return found[0] if found else "latest"
 
 
-def _archived(cluster: Cluster) -> list[str]:
-    """The newest segment that was archived, as its note says; an archive that was fetched has nothing that was received."""
+def _written(cluster: Cluster, params: Mapping[str, Any]) -> dict[str, float]:
+    """Segments as they were received, and the one that was archived last, each with the time at which it was written.
+
+    A recovery that is only planned counts what other hosts would send (params: received).
+    """
+    files = list(cluster.received.iterdir()) if cluster.received.is_dir() else []
+    found = {path.name: path.stat().st_mtime for path in files if SEGMENT.fullmatch(path.name.removesuffix(".partial"))}
+    found |= {name: float(moment) for name, moment in (params.get("received") or {}).items()}
     note = cluster.home / "archived" / "last"
     name = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
-    return [name] if SEGMENT.fullmatch(name) else []
+    return {**({name: note.stat().st_mtime} if SEGMENT.fullmatch(name) else {}), **found}
+
+
+def _places(cluster: Cluster, params: Mapping[str, Any]) -> list[str]:
+    """The segments among them that are received log."""
+    planned = {name.removesuffix(".partial") for name in params.get("received") or {}}
+    return sorted({*segments(cluster.received), *planned}, key=lambda name: (name[8:], name))
 
 
 def history(cluster: Cluster, data: Path, followed: str) -> str:

@@ -98,6 +98,8 @@ class Side:
             "archive_command": "",
             "synchronous_standby_names": "",
             "hot_standby": "on",
+            # The certificate stays with the live server.
+            "ssl": "off",
         }
         owner = f"uid={cluster.uid},gid={cluster.gid}"
         # The last one stands in the place of the volume that the image asks for.

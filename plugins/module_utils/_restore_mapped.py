@@ -19,6 +19,7 @@ from ansible_collections.nexanest.database.plugins.module_utils import _restore_
 from ansible_collections.nexanest.database.plugins.module_utils._restore_mapping import Present, Source
 from ansible_collections.nexanest.database.plugins.module_utils._restore_names import Names, used
 from ansible_collections.nexanest.database.plugins.module_utils._restore_plan import Found, Item, settings_of
+from ansible_collections.nexanest.database.plugins.module_utils._stream import replace
 
 CONTENTS = "toc.dat"
 
@@ -70,10 +71,7 @@ def meaning(part: Part, found: Found, role_map: Mapping[str, str]) -> Meaning:
 
 def rewrite(path: Path, names: Names) -> None:
     """Let a dump name other roles. The file may be a link to one of the set, which stays as it is."""
-    content = archive.write(archive_roles.renamed(archive.read(path.read_bytes()), names.raw))
-    new = path.with_name(f"{path.name}.new")
-    new.write_bytes(content)
-    new.rename(path)
+    replace(path, archive.write(archive_roles.renamed(archive.read(path.read_bytes()), names.raw)))
 
 
 def _needed(part: Part, item: Item, problems: list[str]) -> set[str]:

@@ -12,10 +12,11 @@ import re
 import secrets
 import stat
 import string
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ansible_collections.nexanest.database.plugins.module_utils._stream import replace
 
 LENGTH = 32
 ALPHABET = string.ascii_letters + string.digits
@@ -88,7 +89,7 @@ def create(path: Path, content: str) -> bool:
         with _folder_lock(path.parent):
             if path.exists():
                 return False
-            _write(path, content)
+            replace(path, content.encode())
     except OSError as error:
         raise SecretError(f"could not write {path} ({_why(error)}): the user who runs Ansible must be able to write to {path.parent}") from error
     return True
@@ -101,22 +102,8 @@ def _folder_lock(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, content: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).rename(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _why(error: Exception) -> str:

@@ -64,11 +64,12 @@ def _archive(archive: Mapping[str, Any]) -> str:
         return f"archive of {archive['name']}: no base backup{aside}"
     newest = archive["newest_age"]
     until = "an unknown moment" if newest is None else f"{duration(round(newest))} ago" if newest >= 1 else "now"
-    how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if archive["streaming"] else "to the last archived segment"
+    received = archive["streaming"] or any(receiver["streaming"] for receiver in archive.get("receivers", []))
+    how = "every acknowledged commit" if archive["synchronous"] else "within about a second" if received else "to the last archived segment"
     backup = f"base backup {duration(archive['last_backup_age'])} ago, full {duration(archive['last_full_age'] or 0)} ago"
     since = f"recoverable from {duration(archive['oldest_age'])} ago until {until} ({how})"
-    offsite = [_offsite(archive.get("offsite")), _drilled_offsite(archive.get("offsite_drills"))]
-    more = [_drilled(archive.get("drill")), _survives(archive.get("survives", "")), *offsite, _recovered(archive), aside]
+    more = [_drilled(archive.get("drill")), _elsewhere(archive), _survives(archive.get("survives", ""))]
+    more += [_offsite(archive.get("offsite")), _drilled_offsite(archive.get("offsite_drills")), _recovered(archive), aside]
     return f"archive of {archive['name']}: {since}; {backup}{''.join(more)}"
 
 
@@ -79,6 +80,13 @@ def _survives(loss: str) -> str:
         DISK: "; survives the loss of the volume's disk, not of this host",
         HOST: "; survives the loss of this host",
     }.get(loss, "")
+
+
+def _elsewhere(archive: Mapping[str, Any]) -> str:
+    """Who else has the log."""
+    found = [receiver for receiver in archive.get("receivers", []) if receiver["streaming"]]
+    names = [f"{receiver['name']} ({duration(round(receiver['lag_seconds'] or 0))} behind)" for receiver in found]
+    return f"; received too by {', '.join(names)}" if names else ""
 
 
 def _offsite(offsite: Mapping[str, Any] | None) -> str:

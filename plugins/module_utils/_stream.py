@@ -78,8 +78,12 @@ def replace(path: Path, content: bytes) -> None:
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            new.rename(path)
+        except BaseException:
+            new.unlink(missing_ok=True)  # half a file is of no use, and may hold a secret
+            raise
     synchronise(path.parent)

@@ -16,6 +16,7 @@ description:
   - No content is read. M(nexanest.database.backup_copy) compares every byte when it fetches a set.
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
   - nexanest.database.offsite
 options:
   backup_dir:

@@ -19,6 +19,7 @@ options:
     required: true
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
 author: "The nexanest.database authors (@nexanest)"
 """
 

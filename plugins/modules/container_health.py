@@ -33,6 +33,7 @@ options:
     default: Read its log.
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
 author: "The nexanest.database authors (@nexanest)"
 """
 

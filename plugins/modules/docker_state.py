@@ -30,6 +30,7 @@ options:
     default: false
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
 author: "The nexanest.database authors (@nexanest)"
 """
 

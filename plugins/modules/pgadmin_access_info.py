@@ -15,6 +15,7 @@ description:
   - Asks for pages and data over HTTP without a login. The login page may be seen, everything else must lead to it or be refused.
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
 options:
   host:
     description: Host on which pgAdmin listens, seen from the managed host.

@@ -83,6 +83,12 @@ options:
       - The cluster that runs without it.
     type: str
     default: ""
+  received:
+    description:
+      - In check mode, received log by name that M(nexanest.database.wal_received) is going to put into the archive of O(cluster), each with the time at which
+        it was last written, in seconds since the epoch. It is planned with.
+    type: dict
+    default: {}
   companion:
     description: Container that receives the write-ahead log.
     type: str
@@ -130,6 +136,7 @@ EXAMPLES = r"""
     progress_file: ""
     recovery_target_timeline: ""
     backup: ""
+    received: {}
 
 - name: Look at the moment before a mistake
   nexanest.database.pitr:
@@ -211,6 +218,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._progress import
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import JournalError
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_run import Recovery, Report, described
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import SideFailed
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_takeover import Takeover
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import TargetError, target_of
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
@@ -226,6 +234,7 @@ ARGUMENTS: dict[str, Any] = {
     "recovery_target_name": {"type": "str", "default": ""},
     "recovery_target_timeline": {"type": "str", "default": ""},
     "backup": {"type": "str", "default": ""},
+    "received": {"type": "dict", "default": {}},
     "port": {"type": "int", "default": 5443},
     "network": {"type": "str", "required": True},
     "label": {"type": "str", "required": True},
@@ -244,9 +253,9 @@ def work(recovery: Recovery, params: dict[str, Any], report: Report, *, check: b
     if params["state"] == "recovered":
         recovery.recover(target_of(params), report, check=check)
     elif params["state"] == "promoted":
-        recovery.promote(report, check=check)
+        Takeover(recovery).promote(report, check=check)
     elif params["state"] == "undone":
-        recovery.undo(report, check=check)
+        Takeover(recovery).undo(report, check=check)
     else:
         recovery.clean(report, check=check)
 

@@ -21,6 +21,7 @@ description:
   - The server's log gets a line for every refusal, with the application name C(nexanest.access).
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
   - nexanest.database.login
 options:
   databases:

@@ -22,6 +22,7 @@ description:
   - It also tells which files are pending. O(shadow) is needed.
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
   - nexanest.database.login
   - nexanest.database.shadow
 options:

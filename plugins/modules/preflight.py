@@ -75,6 +75,7 @@ options:
     default: true
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
 author: "The nexanest.database authors (@nexanest)"
 """
 
@@ -129,11 +130,12 @@ from urllib.parse import quote
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils._engine import Engine, EngineError, version_of
-from ansible_collections.nexanest.database.plugins.module_utils._ports import Wish, holder, listeners
+from ansible_collections.nexanest.database.plugins.module_utils._ports import Wish, holder, is_here, listeners
 from ansible_collections.nexanest.database.plugins.module_utils._preflight import (
     asked_twice,
     cluster_version,
     disks,
+    elsewhere,
     free_mb,
     memory_mb,
     message,
@@ -204,7 +206,7 @@ def port_problems(ports: Sequence[Mapping[str, Any]], containers: Sequence[Mappi
     wishes = [Wish(**port) for port in ports]
     found = listeners() if wishes else []
     held = [(wish, holder(wish, containers, found)) for wish in wishes]
-    return asked_twice(wishes) + [taken(wish, by) for wish, by in held if by]
+    return asked_twice(wishes) + [elsewhere(wish) for wish in wishes if not is_here(wish.host)] + [taken(wish, by) for wish, by in held if by]
 
 
 def volume_problems(volumes: Sequence[Mapping[str, Any]], root_dir: str) -> list[str]:

@@ -20,6 +20,7 @@ description:
   - Redis keeps the last refusals in C(ACL LOG); a run fills it.
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
 options:
   login_host:
     description: Host on which the server listens, seen from the managed host.

@@ -130,6 +130,15 @@ options:
         description: How old the newest base backup may be (s, m, h, d).
         type: str
         default: 8d
+      receivers:
+        description: Replication slots of receivers on other hosts, each C(receiver_…).
+        type: list
+        elements: str
+        default: []
+      receivers_keep_hours:
+        description: Hours of the log that they keep.
+        type: int
+        default: 72
       offsite:
         description:
           - The bucket that M(nexanest.database.wal_archive_copy) copies the archive to. It is not asked; the last copy noted beside the archive what it has.
@@ -155,6 +164,7 @@ requirements:
   - psycopg2 and redis on the managed host; without them, less is reported
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
 author: "The nexanest.database authors (@nexanest)"
 """
 
@@ -193,6 +203,8 @@ EXAMPLES = r"""
         archive_dir: /srv/nexanest/archive/postgres
         config_dir: /etc/nexanest-database/nexanest/postgres/archive
         max_age: 8d
+        receivers: [receiver_archive_example_com]
+        receivers_keep_hours: 72
         offsite: {endpoint_url: "https://s3.example.org", bucket: nexanest-backups, prefix: production}
         offsite_max_age: 30m
 """
@@ -249,6 +261,8 @@ status:
         lag_bytes: 0
         lag_seconds: 0.2
         synchronous: false
+        receivers:
+          - {name: receiver_archive_example_com, streaming: true, lag_bytes: 0, lag_seconds: 0.2, slot: reserved}
         survives: disk
         aside: []
         disk_free: 84000000000
@@ -325,6 +339,8 @@ ARCHIVES: dict[str, dict[str, Any]] = {
     "archive_dir": {"type": "path", "required": True},
     "config_dir": {"type": "path", "required": True},
     "max_age": {"type": "str", "default": "8d"},
+    "receivers": {"type": "list", "elements": "str", "default": []},
+    "receivers_keep_hours": {"type": "int", "default": 72},
     "offsite": OFFSITE,
     "offsite_max_age": {"type": "str", "default": "30m"},
 }

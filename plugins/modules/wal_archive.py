@@ -34,6 +34,12 @@ options:
     description: Container that receives the write-ahead log. It is stopped before the archive of another cluster is set aside, and where the archive ends.
     type: str
     default: ""
+  receivers:
+    description:
+      - Replication slots of receivers on other hosts, each C(receiver_…). Slots that begin so and are not among them are dropped,
+        as the server would keep log for them. Without the option nothing is looked at.
+    type: list
+    elements: str
   lock_wait:
     description: Seconds to wait for another run that works in O(archive_dir).
     type: int
@@ -56,6 +62,7 @@ EXAMPLES = r"""
     archive_dir: /srv/nexanest/archive/timescaledb
     config_dir: /etc/nexanest-database/nexanest/timescaledb/archive
     companion: nexanest-timescaledb-receiver
+    receivers: [receiver_archive_example_com]
     login_host: 127.0.0.1
     login_port: 5433
     login_user: timescale
@@ -116,6 +123,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils import _archive_pause as pauses
+from ansible_collections.nexanest.database.plugins.module_utils import _archive_receivers as receivers
 from ansible_collections.nexanest.database.plugins.module_utils import _archive_state as states
 from ansible_collections.nexanest.database.plugins.module_utils import _base_backup as base
 from ansible_collections.nexanest.database.plugins.module_utils._backup_store import Store, StoreError
@@ -133,6 +141,7 @@ ARGUMENTS: dict[str, Any] = {
     **LOGIN_ARGUMENTS,
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "companion": {"type": "str", "default": ""},
+    "receivers": {"type": "list", "elements": "str"},
     "lock_wait": {"type": "int", "default": 60},
     "assume_empty": {"type": "bool", "default": False},
     "progress_file": {"type": "path", "default": ""},
@@ -197,7 +206,10 @@ def run(params: dict[str, Any], *, check: bool) -> tuple[list[Change], states.St
         changes = plan(cluster.name, state, paused=pauses.note(cluster.home).exists())
         if changes and not check:
             apply(cluster, state, params)
-    return changes, state
+    slots = receivers.left(params, params["receivers"]) if params["receivers"] is not None else []
+    if slots and not check:
+        receivers.drop(params, params["receivers"])
+    return [*changes, *receivers.changes(slots)], state
 
 
 def end(cluster: Cluster, params: dict[str, Any], *, check: bool) -> list[Change]:
@@ -205,11 +217,12 @@ def end(cluster: Cluster, params: dict[str, Any], *, check: bool) -> list[Change
     found = pauses.read(cluster, params)
     if found.archiving and not check:
         raise ArchiveError(f"the server {cluster.container} still archives: switch its archive_mode off first (run the role that makes it)")
-    changes = pauses.plan(cluster.name, found)
-    if changes and not check:
+    changes, slots = pauses.plan(cluster.name, found), receivers.left(params, [])
+    if (changes or slots) and not check:
         with _alone(cluster, params):
             pauses.pause(cluster, params["companion"], params)
-    return changes
+            receivers.drop(params, [])
+    return [*changes, *receivers.changes(slots)]
 
 
 def _alone(cluster: Cluster, params: dict[str, Any]) -> contextlib.AbstractContextManager[None]:

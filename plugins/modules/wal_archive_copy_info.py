@@ -17,6 +17,7 @@ description:
   - What an interrupted copy has left is none, and is not listed. No content is read; a fetch compares every byte.
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
   - nexanest.database.offsite
 options:
   archive_dir:

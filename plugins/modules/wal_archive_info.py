@@ -16,6 +16,7 @@ description:
   - Asks the server, its companion and its repository, and says what is wrong with its remedy.
 extends_documentation_fragment:
   - nexanest.database.attributes.info
+  - nexanest.database.attributes
   - nexanest.database.wal_archive
   - nexanest.database.login
 options:
@@ -27,6 +28,19 @@ options:
     description: Seconds to wait until the companion receives; the module fails where it does not. V(0) only looks.
     type: int
     default: 0
+  receivers:
+    description: Replication slots of receivers on other hosts, each C(receiver_…).
+    type: list
+    elements: str
+    default: []
+  receivers_keep_hours:
+    description: Hours of the log that they keep.
+    type: int
+    default: 72
+  standbys:
+    description: How many of the companion and O(receivers) must receive before O(wait_streaming) has its end; with V(1) it is the companion.
+    type: int
+    default: 1
 """
 
 EXAMPLES = r"""
@@ -44,6 +58,9 @@ EXAMPLES = r"""
     connect_timeout: 10
     max_age: 8d
     wait_streaming: 60
+    receivers: [receiver_archive_example_com]
+    receivers_keep_hours: 72
+    standbys: 2
 """
 
 RETURN = r"""
@@ -65,6 +82,8 @@ archive:
     lag_bytes: 0
     lag_seconds: 0.2
     synchronous: false
+    receivers:
+      - {name: receiver_archive_example_com, streaming: true, lag_bytes: 0, lag_seconds: 0.2, slot: reserved}
     survives: disk
     aside: []
     disk_free: 84000000000
@@ -91,17 +110,36 @@ ARGUMENTS: dict[str, Any] = {
     **LOGIN_ARGUMENTS,
     "max_age": {"type": "str", "default": "8d"},
     "wait_streaming": {"type": "int", "default": 0},
+    "receivers": {"type": "list", "elements": "str", "default": []},
+    "receivers_keep_hours": {"type": "int", "default": 72},
+    "standbys": {"type": "int", "default": 1},
 }
 
 
 def wait(params: dict[str, Any]) -> Facts:
-    """The facts, as soon as the companion receives."""
+    """The facts, as soon as those receive who must."""
     deadline = time.monotonic() + params["wait_streaming"]
     facts = look(params)
-    while not facts.streaming and time.monotonic() < deadline:
+    while not received(facts, params["standbys"]) and time.monotonic() < deadline:
         time.sleep(1)
         facts = look(params)
     return facts
+
+
+def received(facts: Facts, standbys: int) -> bool:
+    """Whether those receive for whom somebody waits."""
+    return facts.streaming if standbys == 1 else facts.receiving >= standbys
+
+
+def missing(facts: Facts, params: dict[str, Any]) -> str:
+    """Why that wait came to nothing."""
+    after = f"after {params['wait_streaming']} s"
+    if params["standbys"] == 1:
+        why = facts.silent or facts.trouble or f"see the log of {params['container']}-receiver"
+        return f"the companion of {facts.name} does not receive {after}: {why}"
+    names = [*(() if facts.streaming else ("the companion",)), *(one.name for one in facts.receivers if not one.streaming)]
+    count = f"{facts.receiving} of the companion and {len(facts.receivers)} receivers of {facts.name} receive {after}, and {params['standbys']} must"
+    return f"{count}: {facts.silent or facts.trouble or 'see to ' + ' and '.join(names)}"
 
 
 def main() -> None:
@@ -112,9 +150,8 @@ def main() -> None:
         module.fail_json(msg=f"max_age is {module.params['max_age']!r}: write a number with s, m, h or d, such as 8d")
     facts = wait(module.params)
     archive = described(facts, problems(facts, max_age, lambda verb: f"make {verb}"))
-    if module.params["wait_streaming"] and not facts.streaming:
-        why = facts.silent or facts.trouble or f"see the log of {module.params['container']}-receiver"
-        module.fail_json(msg=f"the companion of {facts.name} does not receive after {module.params['wait_streaming']} s: {why}", archive=archive)
+    if module.params["wait_streaming"] and not received(facts, module.params["standbys"]):
+        module.fail_json(msg=missing(facts, module.params), archive=archive)
     module.exit_json(changed=False, archive=archive)
 
 

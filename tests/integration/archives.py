@@ -24,9 +24,15 @@ import psycopg2
 from containers import docker, newest_image
 from modules import run_module, start_module
 
+from ansible_collections.nexanest.database.plugins.plugin_utils import certificate
+
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "wal_archive"
 UID = 999
 ADMIN, REPLICATION = "timescale", "replicator"
+# What a receiver on another host is called by the server.
+RECEIVER = "receiver_elsewhere"
+# Settings of a server with which such a one can talk.
+TLS = {"ssl": "on", "ssl_cert_file": "/run/secrets/nexanest/server.crt", "ssl_key_file": "/run/secrets/nexanest/server.key"}
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,15 @@ class Archived:
     @property
     def companion(self) -> str:
         return f"{self.container}-receiver"
+
+    @property
+    def receiver(self) -> str:
+        return f"{self.container}-elsewhere"
+
+    @property
+    def elsewhere(self) -> Path:
+        """What the receiver writes into."""
+        return self.folder / "elsewhere"
 
     @property
     def archive(self) -> Path:
@@ -215,6 +230,9 @@ class Archived:
         roles = {"timescaledb": {"name": REPLICATION, "password": self.password}}
         self._secret("companion/pgpass", _render("pgpass.j2", server, data_model_replication_roles=roles))
         self._secret("companion/bootstrap", self.password)
+        tls = certificate.stand_in(self.container, certificate.today())
+        self._secret("companion/server.crt", tls.certificate)
+        self._secret("companion/server.key", tls.private_key)
         conf = self.folder / "timescaledb" / "conf"
         settings = {
             "listen_addresses": "*",
@@ -281,14 +299,30 @@ class Archived:
             "--volume", f"{self.archive}/current/received:/archive/received", "--volume", f"{self.archive}/current/archived:/archive/archived:ro",
             "--volume", f"{self.config}/tools:/archive-tools:ro", "--volume", f"{self.config}/companion:/run/secrets/nexanest:ro",
             "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/var/lib/postgresql/data:size=1m", "--env", "PGPASSFILE=/run/secrets/nexanest/pgpass",
-            newest_image("timescaledb"), "/archive-tools/wal-receive", self.container, REPLICATION, "companion",
+            newest_image("timescaledb"), "/archive-tools/wal-receive", "companion", f"host={self.container} port=5432 user={REPLICATION}",
         )  # fmt: skip
         self.wait_streaming()
 
-    def wait_streaming(self, limit: float = 60) -> None:
+    def start_receiver(self, hours: int = 72) -> None:
+        """As one on another host: it has the server's address, certificate and password, and nothing of its archive."""
+        self.elsewhere.mkdir(exist_ok=True)
+        os.chown(self.elsewhere, UID, UID)
+        server = f"host={self.container} port=5432 user={REPLICATION} sslmode=verify-full sslrootcert=/run/secrets/nexanest/server.crt channel_binding=require"
+        docker(
+            "run", "--detach", "--init", "--name", self.receiver, "--label", f"nexanest.database.test={self.name}", "--user", f"{UID}:{UID}",
+            "--network", f"{self.name}-net", "--restart", "unless-stopped", "--read-only", "--cap-drop", "ALL", "--memory", "128m",
+            "--volume", f"{self.elsewhere}:/archive/received", "--volume", f"{self.config}/tools:/archive-tools:ro",
+            "--volume", f"{self.config}/companion/pgpass:/run/secrets/nexanest/pgpass:ro",
+            "--volume", f"{self.config}/companion/server.crt:/run/secrets/nexanest/server.crt:ro",
+            "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/var/lib/postgresql/data:size=1m", "--env", "PGPASSFILE=/run/secrets/nexanest/pgpass",
+            newest_image("timescaledb"), "/archive-tools/wal-receive", RECEIVER, server, str(hours),
+        )  # fmt: skip
+        self.wait_streaming(RECEIVER)
+
+    def wait_streaming(self, name: str = "companion", limit: float = 60) -> None:
         deadline = time.monotonic() + limit
-        while not self.query("SELECT 1 FROM pg_stat_replication WHERE application_name = 'companion' AND state = 'streaming'"):
-            assert time.monotonic() < deadline, docker("logs", "--tail", "20", self.companion)
+        while not self.query("SELECT 1 FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming'", name):
+            assert time.monotonic() < deadline, docker("logs", "--tail", "20", self.companion if name == "companion" else self.receiver)
             time.sleep(0.2)
 
     def lose(self) -> None:

@@ -76,3 +76,10 @@ def test_all_problems_come_in_one_message(listening: int) -> None:
     )
     assert len(result["problems"]) == 4
     assert all(words in result["msg"] for words in ("holds it", "MB are free for", "MB of memory", "is too old"))
+
+
+def test_an_address_of_another_host_is_named() -> None:
+    found = run_module("preflight", {"ports": [{"port": 5433, "host": "203.0.113.7", "container": "shop-timescaledb"}]})
+    assert found["failed"]
+    assert "shop-timescaledb cannot have port 5433 on 203.0.113.7: that is no address of this host" in found["msg"]
+    assert "stack_receivers_endpoint" in found["msg"]

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.nexanest.database.plugins.module_utils._archive_receivers import Receiver
 from ansible_collections.nexanest.database.plugins.module_utils._archive_status import Facts, described, problems
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import Record
-from ansible_collections.nexanest.database.plugins.module_utils._stack_info import GREEN, RED, YELLOW, status
+from ansible_collections.nexanest.database.plugins.module_utils._stack_info import GREEN, RED, YELLOW, Problem, status
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import report
 
 HOUR, DAY = 3600, 86400
@@ -43,15 +44,19 @@ def but(**parts: Any) -> Facts:
     return dataclasses.replace(GOOD, **parts)
 
 
+def found_problems(facts: Facts) -> list[Problem]:
+    return problems(facts, LIMIT, lambda name: f"make {name} STACK=shop")
+
+
 def found(facts: Facts) -> list[tuple[str, str, str]]:
-    return [(problem.level, problem.what, problem.remedy) for problem in problems(facts, LIMIT, lambda name: f"make {name} STACK=shop")]
+    return [(problem.level, problem.what, problem.remedy) for problem in found_problems(facts)]
 
 
 @pytest.mark.parametrize(
     "facts",
     [
         GOOD,
-        but(synchronous=True),
+        but(standbys="companion"),
         but(recovery=("promoted", "time x")),
         but(recovery=("undone", "time x")),
         but(failed_wal="0000000100000000000000A2", failed_age=90.0),
@@ -99,7 +104,7 @@ def test_an_archive_that_is_well_has_no_problem(facts: Facts) -> None:
             "make db-start STACK=shop makes it; then make db-base-backup STACK=shop",
         ),
         (but(paused=True), RED, "switched off meanwhile", "make db-start"),
-        (but(streaming=False, synchronous=True), RED, "commits wait for it", "ARGS='-e wal_archive_synchronous=false'"),
+        (but(streaming=False, standbys="companion"), RED, "commits wait for it", "ARGS='-e wal_archive_synchronous=false'"),
         (but(slot="lost", safe_bytes=None), RED, "gave the companion's slot up", "starts the companion, which begins a new one"),
         (but(slot="extended"), YELLOW, "4096 MB more and it is given up", "starts the companion"),
         (but(safe_bytes=1 << 30), YELLOW, "1024 MB more", "starts the companion"),
@@ -122,6 +127,56 @@ def test_of_a_server_that_is_silent_only_the_repository_is_judged() -> None:
     silent = Facts("timescaledb", silent="connection refused", now=NOW, backups=GOOD.backups, repository_of="7713")
     assert found(silent) == []
     assert [level for level, _what, _remedy in found(dataclasses.replace(silent, backups=()))] == [RED]
+
+
+THERE = Receiver("receiver_b", streaming=True, lag_bytes=0, lag_seconds=0.1, slot="reserved")
+AWAY = Receiver("receiver_b", slot="extended")
+TWO, THREE = "ANY 2 (companion, receiver_b)", "ANY 2 (companion, receiver_b, receiver_c)"
+IN_BUCKET = {"keep_hours": 72, "offsite": "s3://b", "copied_age": 60.0, "copied_until": 90.0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "words"),
+    [
+        (but(receivers=(AWAY,), **IN_BUCKET), YELLOW, "receiver_b does not receive"),
+        (but(receivers=(AWAY,), standbys=TWO, **IN_BUCKET), RED, "receiver_b does not receive, and commits wait for it"),
+        (but(receivers=(AWAY, dataclasses.replace(THERE, name="receiver_c")), standbys=THREE, **IN_BUCKET), YELLOW, "receiver_b does not receive"),
+        (but(receivers=(dataclasses.replace(AWAY, slot="lost"),), **IN_BUCKET), YELLOW, "gave the slot of receiver_b up"),
+        (but(receivers=(THERE,), streaming=False, **IN_BUCKET), YELLOW, "is on another host alone"),
+        (but(receivers=(THERE,), streaming=False, standbys=TWO, **IN_BUCKET), RED, "the companion does not receive, and commits wait for it"),
+        (but(receivers=(THERE,)), YELLOW, "all base backups are on this one"),
+        (but(receivers=(THERE,), standbys="companion", **IN_BUCKET), YELLOW, "commits wait for companion, and should for two of companion, receiver_b"),
+        (but(standbys=TWO, receivers=()), RED, "commits wait for ANY 2 (companion, receiver_b), and should for companion"),
+        (but(strangers=("receiver_old",)), YELLOW, "the server keeps log for receiver_old, which is no receiver"),
+        (but(receivers=(THERE,), **{**IN_BUCKET, "copied_until": 73 * HOUR}), YELLOW, "ends before the 72 h of log that other hosts keep"),
+    ],
+)
+def test_a_receiver_on_another_host_is_judged(facts: Facts, level: str, words: str) -> None:
+    ((told, what, _remedy),) = found(facts)
+    assert (told, words in what) == (level, True), what
+
+
+@pytest.mark.parametrize(
+    ("facts", "survives"),
+    [
+        (but(receivers=(THERE,), survives="volume", **IN_BUCKET), "host"),
+        (but(receivers=(THERE,), survives="volume"), "volume"),
+        (but(receivers=(THERE,), survives="volume", offsite="s3://b"), "volume"),
+        (but(receivers=(AWAY,), survives="disk", **IN_BUCKET), "disk"),
+        (but(receivers=(THERE,), survives="disk", **{**IN_BUCKET, "copied_until": 73 * HOUR}), "disk"),
+        (but(survives="disk", **IN_BUCKET), "disk"),
+    ],
+)
+def test_the_host_may_be_lost_where_another_has_the_log_and_a_bucket_the_rest(facts: Facts, survives: str) -> None:
+    assert described(facts, [])["survives"] == survives
+
+
+def test_who_receives_too_is_part_of_the_line() -> None:
+    facts = but(receivers=(THERE, dataclasses.replace(AWAY, name="receiver_c")), streaming=False, **IN_BUCKET)
+    text = report(status([], [], None, [described(facts, found_problems(facts))]))
+    assert "received too by receiver_b (0s behind)" in text
+    assert "until now (within about a second)" in text
+    assert "receiver_c" in text
 
 
 def test_several_faults_are_all_told() -> None:
@@ -154,7 +209,7 @@ def test_ages_are_told_from_the_oldest_the_newest_and_the_last_full_backup() -> 
     ("facts", "line", "level"),
     [
         (GOOD, "recoverable from 2d 0h ago until now (within about a second); base backup 1h 0m ago, full 2d 0h ago", GREEN),
-        (but(synchronous=True), "until now (every acknowledged commit)", GREEN),
+        (but(standbys="companion"), "until now (every acknowledged commit)", GREEN),
         (but(lag_seconds=90.0), "until 1m 30s ago (within about a second)", GREEN),
         (but(streaming=False), "until 42s ago (to the last archived segment)", YELLOW),
         (but(streaming=False, archived_age=None), "until an unknown moment", YELLOW),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.nexanest.database.plugins.module_utils._ports import Listener, Wish, collides, holder, owner, parse
+from ansible_collections.nexanest.database.plugins.module_utils._ports import Listener, Wish, collides, holder, is_here, owner, parse
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   999        0 4711 1 0 100 0 0 10 0
@@ -42,6 +42,11 @@ def test_ipv6_addresses_are_read() -> None:
 )
 def test_addresses_that_collide(listener: str, wished: str, *, expected: bool) -> None:
     assert collides(listener, wished) is expected
+
+
+@pytest.mark.parametrize(("address", "expected"), [("127.0.0.1", True), ("127.9.9.9", True), ("0.0.0.0", True), ("203.0.113.7", False), ("2001:db8::7", False)])
+def test_addresses_of_this_host(address: str, *, expected: bool) -> None:
+    assert is_here(address) is expected
 
 
 def test_a_free_port_has_no_holder(tmp_path: Path) -> None:

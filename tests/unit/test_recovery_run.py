@@ -23,6 +23,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest impo
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_journal import PROMOTED, PROMOTING, READY, UNDOING, Entry
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_run import Recovery, Report
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_side import Reached, SideFailed, why
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_takeover import Takeover
 from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import LATEST, Reach, Target
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ArchiveError, Cluster
 from ansible_collections.nexanest.database.plugins.modules import postgres_restore_point
@@ -86,17 +87,17 @@ def names(folder: Path) -> list[str]:
 def test_received_log_of_the_old_timeline_is_put_aside_once(recovery: Recovery) -> None:
     received = recovery.cluster.received
     marked(received, "old")
-    recovery._rotate_received(ID)
+    Takeover(recovery)._rotate_received(ID)
     assert (names(received), names(received.parent / ID)) == ([], ["old"])
     marked(received, "new")
-    recovery._rotate_received(ID)
+    Takeover(recovery)._rotate_received(ID)
     assert (names(received), names(received.parent / ID)) == (["new"], ["old"])
 
 
 def test_a_run_that_died_between_putting_aside_and_the_new_folder_is_finished(recovery: Recovery) -> None:
     received = recovery.cluster.received
     marked(received, "old").rename(received.parent / ID)
-    recovery._rotate_received(ID)
+    Takeover(recovery)._rotate_received(ID)
     assert (names(received), names(received.parent / ID)) == ([], ["old"])
     assert received.stat().st_mode & 0o077 == 0
 
@@ -104,11 +105,11 @@ def test_a_run_that_died_between_putting_aside_and_the_new_folder_is_finished(re
 def test_received_log_comes_back_and_what_was_received_meanwhile_is_kept(recovery: Recovery) -> None:
     received = recovery.cluster.received
     marked(received, "old")
-    recovery._rotate_received(ID)
+    Takeover(recovery)._rotate_received(ID)
     marked(received, "new")
-    recovery._take_up_received(ID)
+    Takeover(recovery)._take_up_received(ID)
     assert (names(received), names(received.parent / f"{ID}.undone")) == (["old"], ["new"])
-    recovery._take_up_received(ID)
+    Takeover(recovery)._take_up_received(ID)
     assert (names(received), names(received.parent)) == (["old"], [f"{ID}.undone", "current"])
 
 
@@ -119,14 +120,14 @@ def test_coming_back_is_finished_wherever_it_was_cut_off(recovery: Recovery, *, 
     marked(received, "new").rename(received.parent / f"{ID}.undone")
     if made:
         received.mkdir()
-    recovery._take_up_received(ID)
+    Takeover(recovery)._take_up_received(ID)
     assert (names(received), names(received.parent / f"{ID}.undone")) == (["old"], ["new"])
 
 
 def test_where_nothing_was_put_aside_nothing_comes_back(recovery: Recovery) -> None:
     """As after a crash before the data folders were exchanged: the companion goes on where it is."""
     received = marked(recovery.cluster.received, "going on")
-    recovery._take_up_received(ID)
+    Takeover(recovery)._take_up_received(ID)
     assert (names(received), names(received.parent)) == (["going on"], ["current"])
 
 
@@ -136,13 +137,13 @@ def test_how_far_the_old_timeline_was_archived_is_known_again_when_it_comes_back
     last = recovery.cluster.home / "archived" / "last"
     if before:
         last.write_text(before, encoding="utf-8")
-    recovery._rotate_note(ID)
+    Takeover(recovery)._rotate_note(ID)
     assert not last.exists()
     last.write_text("000000020000000000000009", encoding="utf-8")
-    recovery._rotate_note(ID)
+    Takeover(recovery)._rotate_note(ID)
     assert last.read_text(encoding="utf-8") == "000000020000000000000009", "once"
     for _each in range(2):
-        recovery._take_up_note(ID)
+        Takeover(recovery)._take_up_note(ID)
         assert (last.read_text(encoding="utf-8") if last.exists() else "") == before
     assert names(last.parent) == (["last"] if before else [])
 
@@ -156,35 +157,35 @@ def test_two_archives_change_places_however_often_it_is_tried(recovery: Recovery
         current.rename(folder / "7799")
     if cut == 2:
         (folder / LOST).rename(current)
-    recovery._take_archive(LOST, "7799")
-    recovery._take_archive(LOST, "7799")
+    Takeover(recovery)._take_archive(LOST, "7799")
+    Takeover(recovery)._take_archive(LOST, "7799")
     assert names(folder) == ["7799", "current"]
     assert "of the lost" in names(current)
     assert "of the new" in names(folder / "7799")
-    recovery._take_archive("7799", LOST)
+    Takeover(recovery)._take_archive("7799", LOST)
     assert "of the new" in names(current)
     assert "of the lost" in names(folder / LOST)
 
 
 def test_the_current_archive_stays_where_it_is_that_one(recovery: Recovery) -> None:
-    recovery._take_archive("current", "")
+    Takeover(recovery)._take_archive("current", "")
     assert names(recovery.cluster.folder) == ["current"]
 
 
 def test_which_data_are_in_use_is_seen_after_a_crash_between_exchange_and_journal(recovery: Recovery) -> None:
     promoting = entry(recovery, PROMOTING)
-    assert not recovery._in_use(promoting.inode)
-    recovery._exchange(promoting)
-    assert recovery._in_use(promoting.inode)
+    assert not Takeover(recovery)._in_use(promoting.inode)
+    Takeover(recovery)._exchange(promoting)
+    assert Takeover(recovery)._in_use(promoting.inode)
     assert live(recovery) == "recovered"
-    assert recovery._is_kept(promoting)
+    assert Takeover(recovery)._is_kept(promoting)
 
 
 def test_lost_data_are_replaced_by_a_rename(recovery: Recovery) -> None:
     promoting = entry(recovery, PROMOTING)
     (recovery.data / "what").unlink()
     recovery.data.rmdir()
-    recovery._exchange(dataclasses.replace(promoting, replaced=0))
+    Takeover(recovery)._exchange(dataclasses.replace(promoting, replaced=0))
     assert live(recovery) == "recovered"
     assert recovery.kept() == []
 
@@ -193,7 +194,7 @@ def test_folders_that_cannot_be_exchanged_are_said_with_the_way_on(recovery: Rec
     promoting = entry(recovery, PROMOTING)
     recovery.beside(promoting).rename(recovery.data.parent / "elsewhere")
     with pytest.raises(ArchiveError, match="state=undone starts the live server"):
-        recovery._exchange(promoting)
+        Takeover(recovery)._exchange(promoting)
     assert live(recovery) == "live"
 
 
@@ -204,11 +205,11 @@ def test_what_is_no_more_is_not_put_back_and_the_live_server_is_left_alone(recov
     (recovery.beside(before) / "what").unlink()
     recovery.beside(before).rmdir()
     with pytest.raises(ArchiveError, match="there is nothing to put back"):
-        recovery.undo(Report(), check=False)
+        Takeover(recovery).undo(Report(), check=False)
     recovery.beside(before).mkdir()
     recovery.journal.write(dataclasses.replace(before, replaced=0))
     with pytest.raises(ArchiveError, match="there is nothing to put back"):
-        recovery.undo(Report(), check=False)
+        Takeover(recovery).undo(Report(), check=False)
     assert live(recovery) == "recovered"
 
 
@@ -225,12 +226,12 @@ def test_what_was_cut_off_is_finished_before_anything_else(recovery: Recovery, p
 
 def test_without_a_recovery_there_is_nothing_to_promote_or_undo(recovery: Recovery) -> None:
     with pytest.raises(ArchiveError, match="recover first"):
-        recovery.promote(Report(), check=True)
+        Takeover(recovery).promote(Report(), check=True)
     with pytest.raises(ArchiveError, match="nothing to take back"):
-        recovery.undo(Report(), check=True)
+        Takeover(recovery).undo(Report(), check=True)
     entry(recovery, READY)
     with pytest.raises(ArchiveError, match="nothing to take back"):
-        recovery.undo(Report(), check=True)
+        Takeover(recovery).undo(Report(), check=True)
 
 
 def test_folders_whose_journal_is_gone_are_removed_by_the_next_run(recovery: Recovery) -> None:
@@ -322,11 +323,39 @@ def test_the_last_trace_of_a_dead_server_is_the_newest_of_several(tmp_path: Path
     (tmp_path / "archive").mkdir()
     make_home(here)
     info = Info("7", (BaseBackup("x", "full", 0, 1000, "0/0", "0/0", "0" * 24, "0" * 24, 0, 0),))
-    assert looks.last_heard(here, info).timestamp() == 1000
+    assert looks.last_heard(here, info, {}).timestamp() == 1000
     for path, moment in ((here.received / "000000010000000000000004.partial", 2000), (here.home / "archived" / "last", 3000)):
-        path.touch()
+        path.write_text("000000010000000000000003\n", encoding="utf-8")
         os.utime(path, (moment, moment))
-        assert looks.last_heard(here, info).timestamp() == moment
+        assert looks.last_heard(here, info, {}).timestamp() == moment
+    assert looks.last_heard(here, info, {"received": {"000000010000000000000005.partial": 4000}}).timestamp() == 4000
+
+
+@pytest.mark.parametrize(
+    ("archived", "received", "followed"),
+    [
+        # A receiver that was away since a recovery has what that left, and a place in it that is further.
+        (("000000020000000000000007", 3000), {"000000010000000000000008": 2000}, "2"),
+        # One that received to the end has a timeline of which nothing was archived yet.
+        (("000000010000000000000007", 3000), {"000000010000000000000008": 2000, "000000020000000000000008.partial": 4000}, "2"),
+        # A recovery that was undone: its timeline is the newer one, and nobody is on it.
+        (("000000010000000000000009", 5000), {"000000020000000000000008.partial": 4000}, "1"),
+    ],
+)
+def test_the_timeline_of_a_lost_cluster_is_that_of_what_was_written_last(
+    tmp_path: Path, archived: tuple[str, int], received: dict[str, int], followed: str
+) -> None:
+    here = cluster(tmp_path, LOST)
+    (tmp_path / "archive").mkdir()
+    make_home(here)
+    files = {here.home / "archived" / "last": archived[1], **{here.received / name: moment for name, moment in received.items()}}
+    for path, moment in files.items():
+        path.write_text(f"{archived[0]}\n", encoding="utf-8")
+        os.utime(path, (moment, moment))
+    assert looks.timeline(here, tmp_path, {}) == followed
+    for name in received:
+        (here.received / name).unlink()
+    assert looks.timeline(here, tmp_path, {"received": received}) == followed
 
 
 def test_of_a_cluster_that_ran_before_the_live_server_is_not_asked(tmp_path: Path) -> None:
