@@ -61,12 +61,17 @@ db-offsite: ## copy sets and continuous backups into the bucket that backup_offs
 db-base-backup: ## take a base backup of each server that is archived continuously (TYPE=full, diff, incr)
 	@$(MANAGE) base-backup $(or $(TYPE),incr) $(ARGS)
 
-db-restore-point: ## name this moment before a risky change, to come back to it (NAME=before-clean-up)
-	@$(MANAGE) restore-point '$(NAME)' $(ARGS)
-
 # NAME of the command line alone: WSL has one in the environment, the machine's.
+NAMED = $(if $(filter command,$(origin NAME)),$(NAME))
+TARGETED = $(or $(TIME),$(NAMED))
+
+db-restore-point: ## name this moment before a risky change, to come back to it (NAME=before-clean-up)
+	@$(MANAGE) restore-point '$(NAMED)' $(ARGS)
+
 db-pitr: ## recover to a moment beside the live server (TIME='2025-05-31 12:34:55+00', NAME=before-clean-up; without them the latest), STATE=promoted, undone or cleaned
-	@$(MANAGE) pitr $(if $(STATE),-e state=$(STATE),$(if $(TIME),'$(TIME)') $(if $(filter command,$(origin NAME)),--name '$(NAME)')) $(ARGS)
+	$(if $(and $(STATE),$(TARGETED)),$(error STATE=$(STATE) goes on with the recovery that is there: TIME and NAME stand in a call of their own, before it))
+	@$(if $(filter environment,$(origin NAME)),echo 'NAME=$(NAME) of the environment is not meant: write it behind make db-pitr' >&2;) \
+	$(MANAGE) pitr $(if $(STATE),-e state=$(STATE),$(if $(TIME),'$(TIME)') $(if $(filter command,$(origin NAME)),--name '$(NAME)')) $(ARGS)
 
 db-restore: ## bring a set back (SET=<id or path>; ARGS="-e databases=auth", "-e @mapping.yml", "--check --diff"; STATE=undone or cleaned)
 	@$(MANAGE) restore $(if $(STATE),-e state=$(STATE),'$(SET)') $(ARGS)

@@ -194,7 +194,7 @@ base-backup() {
 
 restore-point() {
     local name=${1:-}
-    [[ "$name" =~ ^[^\"\\]+$ ]] || die "which name? scripts/db-manage.sh restore-point before-clean-up"
+    [[ "$name" =~ ^[^\"\\]+$ ]] || die "which name? make db-restore-point NAME=before-clean-up (NAME behind make), or scripts/db-manage.sh restore-point before-clean-up"
     shift
     play playbooks/restore_point.yml -e "{\"wal_archive_restore_point\": \"$name\"}" "$@"
 }
