@@ -176,9 +176,8 @@ def _before(backup: BaseBackup, target: Target, points: Sequence[RestorePoint]) 
         found = [point for point in points if point.name == target.value and point.lsn]
         if not found:
             known = ", ".join(point.name for point in points if point.lsn) or "none"
-            raise TargetError(
-                f"no restore point {target.value} is noted (there are: {known}); one that was made by hand, or that only a receiver has, needs backup, the label to begin with: -e backup=…, and --check without a target names one"
-            )
+            begin = "needs backup, the label to begin with: -e backup=…, and --check without a target names one"
+            raise TargetError(f"no restore point {target.value} is noted (there are: {known}); one that was made by hand, or that only a receiver has, {begin}")
         return position(backup.lsn_stop) <= position(found[-1].lsn)
     return True
 
