@@ -39,7 +39,11 @@ WHERE f.error IS NOT NULL AND s.context IS DISTINCT FROM 'postmaster'
       SELECT FROM pg_catalog.pg_settings p WHERE p.context = 'postmaster' AND strpos(f.error, pg_catalog.format('"%s"', p.name)) > 0))
 ORDER BY f.seqno
 """
-_HBA_ERRORS = "SELECT file_name, line_number, error FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL ORDER BY line_number"
+# A line for TLS is in force as soon as TLS is: no error, although the view calls it one.
+_HBA_ERRORS = """
+SELECT file_name, line_number, error FROM pg_catalog.pg_hba_file_rules
+WHERE error IS NOT NULL AND error NOT LIKE 'hostssl record cannot match%' ORDER BY line_number
+"""
 _IDENT_ERRORS = "SELECT file_name, line_number, error FROM pg_catalog.pg_ident_file_mappings WHERE error IS NOT NULL ORDER BY line_number"
 
 # pg_stat_file() gives whole seconds: a file written later in the second of the last load counts as newer.

@@ -21,6 +21,8 @@ from containers import docker, newest_image
 from losses import Writer
 from modules import run_module
 
+from ansible_collections.nexanest.database.plugins.plugin_utils import certificate
+
 HOUR = 3600
 ROLE = Path(__file__).resolve().parents[2] / "roles" / "wal_archive" / "files"
 
@@ -66,6 +68,23 @@ def test_it_is_encrypted_and_seen(server: Archived) -> None:
     until(lambda: any(f"{RECEIVER} does not receive" in problem["what"] for problem in status(server)["problems"]))
     docker("start", server.receiver)
     server.wait_streaming(RECEIVER)
+
+
+def test_a_server_with_another_certificate_is_not_spoken_to(server: Archived) -> None:
+    """Whoever has the address and the name, and not the key."""
+    other = server.folder / "other.crt"
+    other.write_text(certificate.stand_in(server.container, certificate.today()).certificate, encoding="utf-8")
+    other.chmod(0o444)
+    login = f"host={server.container} user=replicator replication=true dbname=postgres sslmode=verify-full channel_binding=require"
+    for trusted, words in ((other, "certificate verify failed"), (server.config / "companion" / "server.crt", "")):
+        asked = subprocess.run(
+            ["docker", "run", "--rm", "--network", f"{server.name}-net", "--user", f"{UID}:{UID}", "--volume", f"{trusted}:/trusted.crt:ro",
+             "--volume", f"{server.config}/companion/pgpass:/pgpass:ro", "--env", "PGPASSFILE=/pgpass", "--entrypoint", "psql", newest_image("timescaledb"),
+             "-X", "-A", "-t", "-w", "-d", f"{login} sslrootcert=/trusted.crt", "-c", "IDENTIFY_SYSTEM"],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (asked.returncode == 0) == (words == ""), asked.stderr
+        assert words in asked.stderr
 
 
 def test_a_slot_of_nobody_is_seen_and_dropped(server: Archived) -> None:
