@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.nexanest.database.plugins.module_utils._archive_drill_bucket import behind, crowded
+from ansible_collections.nexanest.database.plugins.module_utils._archive_drill_bucket import SPARE_BYTES, behind, crowded
 from ansible_collections.nexanest.database.plugins.module_utils._backup_look import offsite_drills
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Encryption, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, described
@@ -24,7 +24,6 @@ from ansible_collections.nexanest.database.plugins.module_utils._offsite_drill_s
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import Stored
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import RED, YELLOW, status
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import report
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES
 
 NOW = datetime(2026, 5, 31, 12, tzinfo=UTC)
 DAY = 86400
@@ -72,10 +71,10 @@ def test_a_copy_that_ends_in_the_future_is_not_behind() -> None:
 @pytest.mark.parametrize(
     ("free", "together", "words"),
     [
-        (100 + FULL_BYTES, False, ""),
-        (99 + FULL_BYTES, False, "for the copy"),
-        (100 + FULL_BYTES, True, "for what is recovered"),
-        (150 + FULL_BYTES, True, ""),
+        (100 + SPARE_BYTES, False, ""),
+        (99 + SPARE_BYTES, False, "for the copy"),
+        (100 + SPARE_BYTES, True, "for what is recovered"),
+        (150 + SPARE_BYTES, True, ""),
     ],
 )
 def test_copy_and_recovery_need_room_where_they_are(free: int, together: bool, words: str) -> None:
