@@ -51,6 +51,10 @@ class Room(Stop):
 
     def check(self) -> None:
         super().check()
+        self.refuse_full()
+
+    def refuse_full(self) -> None:
+        """Also when the fetch has ended, which stops it."""
         free = free_bytes(self._folder)
         if free < self._floor:
             needed = f"has {megabytes(free)} MB free by now, and {megabytes(self._floor)} MB have to stay free"
@@ -104,7 +108,7 @@ class BucketDrill(ArchiveDrill):
         except Gone as error:
             self._refuse_exchanged(fetcher.bucket, found, error)
             raise Damaged(str(error)) from error
-        room.check()
+        room.refuse_full()
         looks.refuse_crowded(self.cluster, plan.backup)
 
     def _refuse_exchanged(self, bucket: Bucket, found: Found, error: Gone) -> None:

@@ -21,8 +21,10 @@ description:
   - With O(bucket) it is the copy there of the archive of the cluster that runs, made by M(nexanest.database.wal_archive_copy). It is fetched aside, every byte
     compared with its lists, and recovered to its newest moment, which is what the loss of the host would need. It has folders, a container and a lock of its
     own, so that base backups and recoveries go on meanwhile. The history has a mark that it was off-site.
-  - Room for the copy is looked for before it is fetched. The copy's marker alone, a few kilobytes, is read before that, also in check mode, into a folder that
-    goes at once.
+  - Room for the copy, and a tenth more for what the live server archives meanwhile, is looked for before it is fetched. The copy's marker alone, a few
+    kilobytes, is read before that, also in check mode, into a folder that goes at once. A fetch that takes the live server's room is refused on its way, and
+    room and memory are looked at again after it.
+  - A drill of this machine's archive also removes what a drill out of a bucket has left that was killed.
 extends_documentation_fragment:
   - nexanest.database.wal_archive
   - nexanest.database.offsite.optional

@@ -9,17 +9,24 @@ import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_drill_bucket import SPARE_BYTES, behind, crowded
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged
 from ansible_collections.nexanest.database.plugins.module_utils._backup_look import offsite_drills
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Encryption, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, described
 from ansible_collections.nexanest.database.plugins.module_utils._drill_bucket import pick
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_SETS, PASSED, REFUSED, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._drill_origin import NoSet, Origin
+from ansible_collections.nexanest.database.plugins.module_utils._drill_run import Drill
+from ansible_collections.nexanest.database.plugins.module_utils._drill_run import Report as DrillReport
+from ansible_collections.nexanest.database.plugins.module_utils._drill_set import SetSource
 from ansible_collections.nexanest.database.plugins.module_utils._drill_status import Drills, facts
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError, Gone
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_drill_status import problems
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import Stored
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import RED, YELLOW, status
@@ -81,6 +88,23 @@ def test_copy_and_recovery_need_room_where_they_are(free: int, together: bool, w
     said = crowded(100, 50, free, together=together)
     assert words in said
     assert bool(said) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "result"), [(BucketError("no answer"), REFUSED), (Gone("it is gone"), FAILED), (Damaged("a bit"), FAILED), (NoSet("removed"), REFUSED)]
+)
+def test_a_service_that_does_not_answer_says_nothing_of_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, result: str) -> None:
+    def bring(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("ansible_collections.nexanest.database.plugins.module_utils._drill_run.remove_left", lambda _mark: None)
+    drill = Drill({"backup_dir": str(tmp_path), "stack": "shop", "bucket": "", "progress_file": "", "jobs": 1}, None)
+    drill.origin = cast(Origin, SimpleNamespace(where=WHERE, bring=bring))
+    found = cast(SetSource, SimpleNamespace(chosen=None, content=True, manifest=NEW.manifest, rpo=lambda _now: 1))
+    monkeypatch.setattr(Drill, "look", lambda _drill: (DrillReport(stack="shop", offsite=WHERE), found))
+    done = drill.run()
+    assert done.record is not None
+    assert (done.record.result, done.record.problems) == (result, [str(error)])
 
 
 def record(days: float = 1, result: str = PASSED, **more: Any) -> Record:
