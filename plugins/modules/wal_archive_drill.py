@@ -269,7 +269,7 @@ def of_folder(cluster: Cluster, params: dict[str, Any], report: Report, *, check
 
 def sweep_killed(cluster: Cluster, params: dict[str, Any], progress: Progress) -> None:
     """A drill out of the bucket that was killed has left data beside the live ones, and the next one is a month away. One that works goes on."""
-    with contextlib.suppress(Busy), Store(cluster.folder).locked(f"off-site drill of {cluster.name}", wait=0, lock=DRILL_LOCK, make=False):
+    with contextlib.suppress(Busy), Store(cluster.folder).locked(f"off-site drill of {cluster.name}", wait=0, lock=DRILL_LOCK):
         sweep(cluster, params, progress)
 
 
