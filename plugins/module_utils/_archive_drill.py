@@ -61,7 +61,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is recovered. bring: makes that all of it is on this machine."""
+    """What is recovered. bring: makes that all of it is on this machine; what it raises is damage, or else no word on what is drilled."""
 
     target: Target
     plan: Plan
@@ -136,7 +136,8 @@ class ArchiveDrill:
         result, seconds, checks = REFUSED, None, 0
         try:
             prepared = self.prepare(report, touch=True)
-            result = FAILED
+            prepared.bring()
+            result = FAILED  # until here nothing was tried of what is drilled
             checks = self._carry_out(prepared, report)
             result = FAILED if report.problems else PASSED
             seconds = round(time.monotonic() - began, 1)
@@ -159,7 +160,6 @@ class ArchiveDrill:
     def _carry_out(self, prepared: Prepared, report: Report) -> int:
         """How many relations were checked."""
         target, plan = prepared.target, prepared.plan
-        prepared.bring()
         make_folder(self.data, self.cluster)
         self.told(f"drill: restoring the base backup {plan.backup.label}, {plan.backup.bytes >> 20} MB")
         Repository(self.cluster).restore(self.data, plan.options(self.cluster.name))
@@ -178,9 +178,11 @@ class ArchiveDrill:
 
     def sweep(self) -> None:
         """What this drill or one that was killed has made."""
-        self.side.remove()
-        if self.data.is_dir():
-            shutil.rmtree(self.data)
+        try:
+            self.side.remove()
+        finally:
+            if self.data.is_dir():
+                shutil.rmtree(self.data)
 
     def _note(self, at: datetime, report: Report, result: str, seconds: float | None, checks: int) -> None:
         report.record = Record(

@@ -69,17 +69,9 @@ class Fetcher:
             raise Refused(f"there is no copy of {self.cluster.name} {system_id} in {self.bucket.place.text}: it has {', '.join(known) or 'none'}")
         if marker.stack != stack:
             raise Refused(f"the copy of {self.cluster.name} {system_id} in {self.bucket.place.text} is that of the stack {marker.stack}")
-        wrong = [*found.problems, *self._gaps(found)]
-        if wrong:
+        if wrong := found.lacking():
             raise Damaged(f"the copy of {self.cluster.name} {system_id} cannot be used: {'; '.join(wrong[:5])}")
         return Found(marker, found, there=False)
-
-    def _gaps(self, found: Stored) -> list[str]:
-        return [
-            f"{found.root}{path} is missing in the bucket, or has another size"
-            for path, one in found.files.items()
-            if path not in found.objects or found.objects[path].bytes != one.bytes
-        ]
 
     def _compare(self, found: Stored, system_id: str) -> None:
         """What is there has to be the same, in every byte."""
@@ -133,9 +125,9 @@ class Fetcher:
         self._hand_over(home, found.marker)
         return self._readable(home, found.marker)
 
-    def complete(self, home: Path, found: Found) -> None:
-        """All the others. Raises Damaged."""
-        self._files(home, found)
+    def complete(self, home: Path, found: Found, stop: Stop | None = None) -> None:
+        """All the others. Raises Damaged. stop: is asked with every block that comes."""
+        self._files(home, found, stop or Stop())
         self._hand_over(home, found.marker)
 
     def _documents(self, partial: Path, found: Found) -> None:
@@ -163,10 +155,10 @@ class Fetcher:
             raise Refused(f"the copy holds the archive of '{info.system_id}', not that of {marker.system_id}: nothing of it can be trusted")
         return info
 
-    def _files(self, partial: Path, found: Found) -> None:
+    def _files(self, partial: Path, found: Found, stop: Stop) -> None:
         files, name = found.stored.files, self.cluster.name
         self.progress.begin(name, f"fetching {megabytes(found.marker.bytes)} MB")
-        tally, stop = Tally(self.progress, name, found.marker.bytes), Stop()
+        tally = Tally(self.progress, name, found.marker.bytes)
 
         def one(content: Content) -> None:
             make_folder((partial / content.path).parent)

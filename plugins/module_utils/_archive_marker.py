@@ -33,6 +33,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SERVER, _SYSTEM_ID = re.compile(r"[A-Za-z0-9_-]+"), re.compile(r"[0-9]{1,20}")
 _KEY = re.compile(rf"{FOLDER}/(?P<server>{_SERVER.pattern})/(?P<id>{_SYSTEM_ID.pattern})/{re.escape(NAME)}")
 _HISTORY = re.compile(r"received/current/[0-9A-F]{8}\.history")
+# No file system has names with a NUL, and no repository one with other control characters.
+_SIZE, _CONTROL = re.compile(r"[0-9]{1,18}"), re.compile(r"[\x00-\x1f\x7f]")
 
 
 # By path. Beside a field that is called bytes, the type has no other name.
@@ -104,9 +106,9 @@ def read(text: bytes) -> Marker:
         documents = {str(path): base64.b64decode(body, validate=True) for path, body in data["documents"].items()}
         fields = {one.name: data[one.name] for one in dataclasses.fields(Marker)}
         marker = Marker(**{**fields, "documents": documents})
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+        _check(marker)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise MarkerError(f"{NAME} is damaged: it cannot be read as a marker") from error
-    _check(marker)
     return marker
 
 
@@ -157,11 +159,16 @@ def read_list(name: str, text: bytes) -> list[Content]:
     for line in text.decode(errors="replace").splitlines():
         sha256, _blank, rest = line.partition(" ")
         size, _blank, path = rest.partition(" ")
-        parts = PurePosixPath(path).parts
-        if not (_SHA256.fullmatch(sha256) and size.isdigit() and path.startswith(REPOSITORY) and ".." not in parts and "/".join(parts) == path):
+        if not (_SHA256.fullmatch(sha256) and _SIZE.fullmatch(size) and _is_below(path)):
             raise MarkerError(f"{LISTS}{name} is damaged: it holds what no list holds")
         found.append(Content(path, int(size), sha256))
     return found
+
+
+def _is_below(path: str) -> bool:
+    """Whether it is that of a file of a repository."""
+    parts = PurePosixPath(path).parts
+    return path.startswith(REPOSITORY) and ".." not in parts and "/".join(parts) == path and not _CONTROL.search(path)
 
 
 def summary(marker: Marker) -> dict[str, Any]:

@@ -22,6 +22,7 @@ FORMAT = 1
 NAME = "manifest.json"
 ID = re.compile(r"\d{8}_\d{6}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OPTIONAL = ("sample", "databases")
 
 
@@ -208,7 +209,7 @@ def read(text: str) -> Manifest:
     """The manifest in a text; ManifestError says what is wrong with it."""
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{NAME} is damaged ({error}): take another set") from error
     if not isinstance(document, dict):
         raise ManifestError(f"{NAME} is damaged (it holds no object): take another set")
@@ -216,7 +217,7 @@ def read(text: str) -> Manifest:
     if isinstance(version, int) and version > FORMAT:
         raise ManifestError(f"the set has format {version}, and this version of the collection reads format {FORMAT}: use a newer version of the collection")
     checksum = document.pop("sha256", None)
-    if version != FORMAT or checksum != _checksum({"format": version, **document}):
+    if version != FORMAT or checksum != _checksum_read({"format": version, **document}):
         raise ManifestError(f"{NAME} was changed after it was written (its checksum differs): take another set")
     manifest: Manifest = _load(Manifest, document, "")
     _check(manifest)
@@ -232,6 +233,14 @@ def _checksum(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
+def _checksum_read(document: dict[str, Any]) -> str:
+    """ "" where it has none: no text that is written is nested so deep, or holds halves of characters."""
+    try:
+        return _checksum(document)
+    except (UnicodeEncodeError, RecursionError):
+        return ""
+
+
 def _check(manifest: Manifest) -> None:
     """What the types do not say."""
     if not ID.fullmatch(manifest.id):
@@ -240,6 +249,8 @@ def _check(manifest: Manifest) -> None:
     for path in paths:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or path != str(PurePosixPath(path)):
             raise ManifestError(f"{NAME} names the file {path!r}, which lies outside the set: do not use it")
+        if _CONTROL.search(path):
+            raise ManifestError(f"{NAME} names the file {path!r}, which no set holds: do not use it")
     if len(set(paths)) != len(paths):
         raise ManifestError(f"{NAME} lists a file twice: take another set")
     for file in manifest.files:

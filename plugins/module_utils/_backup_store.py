@@ -34,6 +34,10 @@ class StoreError(Exception):
     """The folder, or a set in it, cannot be used; the text says which, why and what to do."""
 
 
+class Busy(StoreError):
+    """Another run has the lock."""
+
+
 @dataclass(frozen=True)
 class Verification:
     """When every byte of a set was last read again and found right. content: also decrypted."""
@@ -140,7 +144,7 @@ class Store:
         deadline = time.monotonic() + wait
         while not _locks(descriptor):
             if time.monotonic() >= deadline:
-                raise StoreError(f"another run works in {self.folder}: {_holder(descriptor)}. Wait until it has ended, then run this again.")
+                raise Busy(f"another run works in {self.folder}: {_holder(descriptor)}. Wait until it has ended, then run this again.")
             time.sleep(0.5)
 
     def sweep(self) -> None:

@@ -25,7 +25,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._drill_origin im
 from ansible_collections.nexanest.database.plugins.module_utils._drill_party import Findings, Needs, Place, lacking
 from ansible_collections.nexanest.database.plugins.module_utils._drill_set import SetSource, source
 from ansible_collections.nexanest.database.plugins.module_utils._memory import available_mb
-from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError, Gone
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_fetch import free_bytes
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 from ansible_collections.nexanest.database.plugins.module_utils._stream import synchronise
@@ -115,7 +115,7 @@ class Drill:
             return report
         try:
             report.findings = self._carry_out(found)
-        except NoSet as error:  # it went before it was here
+        except (NoSet, BucketError) as error:  # it went before it was here, or the service does not answer
             report.refusals.append(str(error))
             self._write(report, found, REFUSED, report.refusals)
             return report
@@ -131,7 +131,7 @@ class Drill:
         with self._place() as place:
             try:
                 entry = self.origin.bring(found.chosen, place.folder, self.progress)
-            except Damaged as error:
+            except (Damaged, Gone) as error:
                 return Findings([str(error)])
             return self._restored(found, entry, place) if found.content else self._compared(found, entry)
 

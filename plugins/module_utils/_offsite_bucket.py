@@ -55,6 +55,10 @@ class BucketError(Exception):
     """The bucket cannot be used; the text says why and what to do."""
 
 
+class Gone(BucketError):
+    """The service answers, and has no object of this key."""
+
+
 @dataclass(frozen=True)
 class Object:
     """An object of the listing."""
@@ -117,22 +121,24 @@ class Bucket:
                 if _code(error) in _ABSENT:
                     return None
                 raise
-        return Head(int(answer["ContentLength"]), {name.lower(): value for name, value in answer.get("Metadata", {}).items()})
+        return Head(int(answer["ContentLength"]), _marks(answer))
 
     def document(self, key: str) -> bytes:
         """A small object as a whole."""
-        with self.opened(key) as (stream, size):
-            if size > DOCUMENT_BYTES:
+        return self.marked(key)[0]
+
+    def marked(self, key: str) -> tuple[bytes, Mapping[str, str]]:
+        """A small object, and what was noted with it when it was sent. One answer has both: of one that is replaced meanwhile they belong together."""
+        with self._answered(key) as answer:
+            if (size := _length(answer)) > DOCUMENT_BYTES:
                 raise BucketError(f"{key} in {self.place.text} has {size} bytes, too many for a manifest")
-            return bytes(stream.read())
+            return bytes(answer["Body"].read()), _marks(answer)
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[tuple[IO[bytes], int]]:
         """The bytes of an object as a stream, and how many the service says they are."""
-        with self._told(f"reading {key}"):
-            answer = self._client.get_object(**self._named(key))
-            with contextlib.closing(answer["Body"]) as stream:
-                yield stream, int(answer.get("ContentLength", -1))
+        with self._answered(key) as answer:
+            yield answer["Body"], _length(answer)
 
     def put(self, key: str, body: bytes, marks: Mapping[str, str]) -> None:
         """A whole object in one request; the service compares what arrives with a checksum."""
@@ -172,6 +178,13 @@ class Bucket:
         with self._told(f"removing {key}"):
             self._client.delete_object(**self._named(key))
 
+    @contextlib.contextmanager
+    def _answered(self, key: str) -> Iterator[Mapping[str, Any]]:
+        with self._told(f"reading {key}"):
+            answer = self._client.get_object(**self._named(key))
+            with contextlib.closing(answer["Body"]):
+                yield answer
+
     def _named(self, key: str) -> dict[str, str]:
         return {"Bucket": self.place.bucket, "Key": self.place.root + key}
 
@@ -186,7 +199,7 @@ class Bucket:
         try:
             yield
         except ClientError as error:
-            raise BucketError(self._refusal(what, error)) from error
+            raise (Gone if _code(error) == "NoSuchKey" else BucketError)(self._refusal(what, error)) from error
         except SSLError as error:
             remedy = "check endpoint_url, and where the service has a certificate of its own, name its authority's file in ca_bundle"
             raise BucketError(f"{self.place.server} cannot be reached by TLS ({_short(error)}): {remedy}") from error
@@ -256,6 +269,14 @@ def _forget_surroundings() -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true")
+
+
+def _length(answer: Mapping[str, Any]) -> int:
+    return int(answer.get("ContentLength", -1))
+
+
+def _marks(answer: Mapping[str, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
 
 
 def _code(error: Any) -> str:

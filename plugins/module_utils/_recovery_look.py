@@ -68,13 +68,9 @@ def plan(cluster: Cluster, target: Target, params: Mapping[str, Any], *, touch: 
     backup = choose(target, found, noted(cluster.home), str(params.get("backup") or ""))
     refuse_late(target, found)
     newest = line.newest([*_places(cluster, params), *([info.wal_max] if info.wal_max else [])])
-    free = shutil.disk_usage(data.parent).free
-    if free < backup.bytes + SPARE_BYTES:
-        needed = f"{(backup.bytes + SPARE_BYTES) >> 20} MB beside the live data are needed, and {data.parent} has {free >> 20} MB free"
-        raise ArchiveError(f"{needed}: make room, or remove what earlier recoveries kept (state: cleaned)")
+    free = refuse_crowded(cluster, backup)
     if touch and not can_exchange(data.parent):
         raise ArchiveError(f"the file system of {data.parent} cannot exchange two folders at once: move Docker's volumes to ext4, xfs or btrfs")
-    _refuse_memory(cluster.memory_mb)
     return Plan(target, backup, found, followed, newest, log_bytes(backup, newest), free)
 
 
@@ -175,6 +171,17 @@ def noted(folder: Path) -> list[RestorePoint]:
             continue
         found.append(RestorePoint(data["name"], data["lsn"], datetime.fromisoformat(data["moment"])))
     return found
+
+
+def refuse_crowded(cluster: Cluster, backup: BaseBackup) -> int:
+    """Bytes that are free beside the live data. ArchiveError where these, or the memory, are not enough for a second server."""
+    folder = cluster.data.parent
+    free = shutil.disk_usage(folder).free
+    if free < backup.bytes + SPARE_BYTES:
+        needed = f"{(backup.bytes + SPARE_BYTES) >> 20} MB beside the live data are needed, and {folder} has {free >> 20} MB free"
+        raise ArchiveError(f"{needed}: make room, or remove what earlier recoveries kept (state: cleaned)")
+    _refuse_memory(cluster.memory_mb)
+    return free
 
 
 def _refuse_memory(memory_mb: int) -> None:

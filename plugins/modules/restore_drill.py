@@ -251,7 +251,7 @@ notes:
   elements: str
   sample: []
 refused:
-  description: Whether nothing was begun.
+  description: Whether nothing was restored, for a reason that says nothing of the set.
   returned: always
   type: bool
   sample: false
@@ -356,7 +356,7 @@ def _change(report: Report) -> Change:
 def failure(report: Report) -> str:
     """One message with every problem."""
     if report.refusals:
-        return f"the drill was refused, and nothing was begun: {'; '.join(report.refusals)}"
+        return f"the drill was refused, and nothing was restored: {'; '.join(report.refusals)}"
     name = " ".join(word for word in ("the set", report.set, f"in {report.offsite}" if report.offsite else "") if word)
     return f"{name} is NOT proven: {'; '.join(report.findings.problems)}"
 

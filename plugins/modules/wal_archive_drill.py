@@ -21,8 +21,10 @@ description:
   - With O(bucket) it is the copy there of the archive of the cluster that runs, made by M(nexanest.database.wal_archive_copy). It is fetched aside, every byte
     compared with its lists, and recovered to its newest moment, which is what the loss of the host would need. It has folders, a container and a lock of its
     own, so that base backups and recoveries go on meanwhile. The history has a mark that it was off-site.
-  - Room for the copy is looked for before it is fetched. The copy's marker alone, a few kilobytes, is read before that, also in check mode, into a folder that
-    goes at once.
+  - Room for the copy, and a tenth more for what the live server archives meanwhile, is looked for before it is fetched. The copy's marker alone, a few
+    kilobytes, is read before that, also in check mode, into a folder that goes at once. A fetch that takes the live server's room is refused on its way, and
+    room and memory are looked at again after it.
+  - A drill of this machine's archive also removes what a drill out of a bucket has left that was killed.
 extends_documentation_fragment:
   - nexanest.database.wal_archive
   - nexanest.database.offsite.optional
@@ -120,7 +122,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 target:
-  description: The moment; in check mode one that could be.
+  description: The moment; in check mode one that could be. Empty where a random one is not drilled because of O(unless_newer_than).
   returned: always
   type: str
   sample: time 2025-05-31 03:12:40.123456+00
@@ -180,6 +182,7 @@ problems:
   sample: []
 """
 
+import contextlib
 import dataclasses
 import secrets
 import shutil
@@ -190,9 +193,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nexanest.database.plugins.module_utils._archive_drill import EXPECTED, ArchiveDrill, Report
-from ansible_collections.nexanest.database.plugins.module_utils._archive_drill_bucket import drill_of
+from ansible_collections.nexanest.database.plugins.module_utils._archive_drill_bucket import drill_of, sweep
 from ansible_collections.nexanest.database.plugins.module_utils._backup_plan import PlanError, age_limit
-from ansible_collections.nexanest.database.plugins.module_utils._backup_store import DRILL_LOCK, Store, StoreError
+from ansible_collections.nexanest.database.plugins.module_utils._backup_store import DRILL_LOCK, Busy, Store, StoreError
 from ansible_collections.nexanest.database.plugins.module_utils._bulk_client import BulkError
 from ansible_collections.nexanest.database.plugins.module_utils._changes import Change, diff
 from ansible_collections.nexanest.database.plugins.module_utils._connection import LOGIN_ARGUMENTS, STATEMENT_ERROR, ServerUnreachable
@@ -201,6 +204,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._offsite_options
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
 from ansible_collections.nexanest.database.plugins.module_utils._pgbackrest import remove_left_behind
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress, megabytes
+from ansible_collections.nexanest.database.plugins.module_utils._recovery_target import target_of
 from ansible_collections.nexanest.database.plugins.module_utils._signals import ended_by_signals
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import ARGUMENTS as CLUSTER_ARGUMENTS
 from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import Cluster, cluster_of
@@ -223,9 +227,8 @@ NOTE_BYTES = 1 << 20
 ERRORS = (*EXPECTED, StoreError, BulkError, PlanError, ServerUnreachable, OSError)
 
 
-def lately(params: dict[str, Any], limit: timedelta | None) -> Record | None:
-    """The last drill of this archive, where it passed and is young enough."""
-    where = Place.of(params).text if params["bucket"] else ""
+def lately(params: dict[str, Any], limit: timedelta | None, where: str) -> Record | None:
+    """The last drill of this archive, where it passed and is young enough. where: the bucket, or ""."""
     mine = History(Path(params["history_dir"])).of(params["stack"], f"{OF_ARCHIVES} {params['name']}", where)
     if limit is None or not mine or mine[-1].result != PASSED:
         return None
@@ -239,8 +242,10 @@ def run(params: dict[str, Any], report: Report, *, check: bool) -> bool:
         raise StoreError(f"there is no folder {params['history_dir']}: make db-start makes it")
     if shutil.disk_usage(params["history_dir"]).free < NOTE_BYTES:
         raise StoreError(f"the disk of {params['history_dir']} is full, so nothing could be noted of a drill: make room there")
-    last = lately(params, limit)
+    report.offsite = Place.of(params).text if params["bucket"] else ""
+    last = lately(params, limit, report.offsite)
     if last is not None:
+        report.target = str(target_of(params)) if report.offsite else ""
         report.record = last
         return False
     cluster = cluster_of(params)
@@ -258,7 +263,14 @@ def of_folder(cluster: Cluster, params: dict[str, Any], report: Report, *, check
         return
     with Store(cluster.folder).locked(f"drill of {cluster.name}", wait=params["lock_wait"]):
         remove_left_behind(cluster)
+        sweep_killed(cluster, params, progress)
         drill.run(report)
+
+
+def sweep_killed(cluster: Cluster, params: dict[str, Any], progress: Progress) -> None:
+    """A drill out of the bucket that was killed has left data beside the live ones, and the next one is a month away. One that works goes on."""
+    with contextlib.suppress(Busy), Store(cluster.folder).locked(f"off-site drill of {cluster.name}", wait=0, lock=DRILL_LOCK):
+        sweep(cluster, params, progress)
 
 
 def of_bucket(cluster: Cluster, params: dict[str, Any], report: Report, *, check: bool) -> None:

@@ -154,7 +154,8 @@ def test_a_copy_is_proven_out_of_the_bucket_and_a_flipped_bit_turns_the_status_r
     assert (line["offsite"], line["source"], line["result"]) == (drilled.where, "archive timescaledb", "passed")
     assert 0 < line["rto"] < LIMIT
     assert 0 < line["rpo"] < LIMIT
-    assert not drilled.run(unless_newer_than="1h")["changed"]
+    skipped = drilled.run(unless_newer_than="1h")
+    assert [skipped[key] for key in ("changed", "offsite", "target")] == [False, drilled.where, "the latest moment"]
     problems, said = drilled.status()
     assert (problems, ", recovered out of there in a drill " in said) == ([], True), said
 
@@ -244,6 +245,31 @@ def test_one_that_is_killed_leaves_nothing_when_the_next_one_has_run(drilled: Dr
     done = drilled.run()
     assert not done["failed"], done
     assert drilled.history()[-1]["result"] == "passed"
+
+
+@pytest.mark.long
+def test_what_a_killed_one_left_goes_with_the_next_drill_of_this_machine_without_the_bucket(drilled: Drilled) -> None:
+    run = start_module("wal_archive_drill", drilled.arguments())
+    until(lambda: f"{drilled.server.container}-offsite-drill" in drilled.litter(), "the server of the drill")
+    run.kill()
+    run.communicate(timeout=60)
+    assert len(drilled.litter()) == 3, "copy, data and container"
+    local = drilled.server.drill()
+    assert not local["failed"], local
+    assert drilled.litter() == []
+
+
+@pytest.mark.long
+def test_copies_go_on_while_one_looks_and_fetches(drilled: Drilled) -> None:
+    run = start_module("wal_archive_drill", drilled.arguments())
+    copies = 0
+    while run.poll() is None:
+        drilled.server.query("INSERT INTO notes (id) SELECT coalesce(max(id), 0) + 1 FROM notes")
+        archived(drilled.server)
+        drilled.copy()
+        copies += 1
+    stdout, stderr = run.communicate(timeout=120)
+    assert (run.returncode, copies > 0) == (0, True), stdout + stderr
 
 
 @pytest.mark.long

@@ -68,6 +68,8 @@ def test_a_marker_is_read_as_it_was_written() -> None:
         {"until": "2025-05-31T12:34:10"},
         {"until": "soon"},
         {"segment": "../../etc/passwd"},
+        {"segment": 7},
+        {"lists": 7},
     ],
 )
 def test_a_marker_that_leads_elsewhere_is_refused(changed: dict[str, Any]) -> None:
@@ -75,7 +77,7 @@ def test_a_marker_that_leads_elsewhere_is_refused(changed: dict[str, Any]) -> No
         markers.read(markers.write(dataclasses.replace(MARKER, **changed)))
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"format": 1}', markers.write(MARKER)[:-20]])
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"format": 1}', markers.write(MARKER)[:-20], b"[" * 100_000])
 def test_half_a_marker_is_none(text: bytes) -> None:
     with pytest.raises(MarkerError):
         markers.read(text)
@@ -99,9 +101,19 @@ def test_a_list_is_called_after_its_bytes_and_holds_one_folder() -> None:
             markers.read_list(name, text + b"\n")
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "repository/../../x", "received/x", "repository/./x", "repository//x", ""])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "repository/../../x", "received/x", "repository/./x", "repository//x", "", "repository/\x00", "repository/\x07"]
+)
 def test_a_list_that_leads_elsewhere_is_refused(path: str) -> None:
-    text = f"{'b' * 64} 7 {path}\n".encode()
+    refused(f"{'b' * 64} 7 {path}\n".encode())
+
+
+@pytest.mark.parametrize("size", ["", "²", "٢", "-1", "9" * 5000])
+def test_a_size_that_is_no_number_is_refused(size: str) -> None:
+    refused(f"{'b' * 64} {size} repository/x\n".encode())
+
+
+def refused(text: bytes) -> None:
     with pytest.raises(MarkerError, match="holds what no list holds"):
         markers.read_list(markers.digest(text), text)
 

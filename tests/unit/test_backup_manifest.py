@@ -100,7 +100,12 @@ def test_files_are_found_by_their_path_and_their_folder() -> None:
         MANIFEST.file("postgres/other")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "{}", '{"format": 1}', '{"format": "1"}', '{"format": true}'])
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '"x"', "{}", '{"format": 1}', '{"format": "1"}', '{"format": true}', DEEP, '{"format": 1, "x": "\\ud800"}']
+)
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(ManifestError, match=r"manifest\.json"):
         manifests.read(text)
@@ -154,6 +159,14 @@ def test_a_path_outside_the_set_is_refused(path: str) -> None:
     damaged = document()
     damaged["files"][0]["path"] = path
     with pytest.raises(ManifestError, match="outside the set"):
+        manifests.read(resealed(damaged))
+
+
+@pytest.mark.parametrize("path", ["postgres/\x00", "postgres/x\ny", "\x7f"])
+def test_a_path_that_no_file_can_have_is_refused(path: str) -> None:
+    damaged = document()
+    damaged["files"][0]["path"] = path
+    with pytest.raises(ManifestError, match="which no set holds"):
         manifests.read(resealed(damaged))
 
 

@@ -9,22 +9,28 @@ import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from ansible_collections.nexanest.database.plugins.module_utils._archive_drill_bucket import behind, crowded
+from ansible_collections.nexanest.database.plugins.module_utils._archive_drill_bucket import SPARE_BYTES, behind, crowded
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged
 from ansible_collections.nexanest.database.plugins.module_utils._backup_look import offsite_drills
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Encryption, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, described
 from ansible_collections.nexanest.database.plugins.module_utils._drill_bucket import pick
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_SETS, PASSED, REFUSED, History, Record
+from ansible_collections.nexanest.database.plugins.module_utils._drill_origin import NoSet, Origin
+from ansible_collections.nexanest.database.plugins.module_utils._drill_run import Drill
+from ansible_collections.nexanest.database.plugins.module_utils._drill_run import Report as DrillReport
+from ansible_collections.nexanest.database.plugins.module_utils._drill_set import SetSource
 from ansible_collections.nexanest.database.plugins.module_utils._drill_status import Drills, facts
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError, Gone
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_drill_status import problems
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import Stored
 from ansible_collections.nexanest.database.plugins.module_utils._stack_info import RED, YELLOW, status
 from ansible_collections.nexanest.database.plugins.module_utils._status_report import report
-from ansible_collections.nexanest.database.plugins.module_utils._wal_archive import FULL_BYTES
 
 NOW = datetime(2026, 5, 31, 12, tzinfo=UTC)
 DAY = 86400
@@ -72,16 +78,33 @@ def test_a_copy_that_ends_in_the_future_is_not_behind() -> None:
 @pytest.mark.parametrize(
     ("free", "together", "words"),
     [
-        (100 + FULL_BYTES, False, ""),
-        (99 + FULL_BYTES, False, "for the copy"),
-        (100 + FULL_BYTES, True, "for what is recovered"),
-        (150 + FULL_BYTES, True, ""),
+        (100 + SPARE_BYTES, False, ""),
+        (99 + SPARE_BYTES, False, "for the copy"),
+        (100 + SPARE_BYTES, True, "for what is recovered"),
+        (150 + SPARE_BYTES, True, ""),
     ],
 )
 def test_copy_and_recovery_need_room_where_they_are(free: int, together: bool, words: str) -> None:
     said = crowded(100, 50, free, together=together)
     assert words in said
     assert bool(said) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "result"), [(BucketError("no answer"), REFUSED), (Gone("it is gone"), FAILED), (Damaged("a bit"), FAILED), (NoSet("removed"), REFUSED)]
+)
+def test_a_service_that_does_not_answer_says_nothing_of_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, result: str) -> None:
+    def bring(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("ansible_collections.nexanest.database.plugins.module_utils._drill_run.remove_left", lambda _mark: None)
+    drill = Drill({"backup_dir": str(tmp_path), "stack": "shop", "bucket": "", "progress_file": "", "jobs": 1}, None)
+    drill.origin = cast(Origin, SimpleNamespace(where=WHERE, bring=bring))
+    found = cast(SetSource, SimpleNamespace(chosen=None, content=True, manifest=NEW.manifest, rpo=lambda _now: 1))
+    monkeypatch.setattr(Drill, "look", lambda _drill: (DrillReport(stack="shop", offsite=WHERE), found))
+    done = drill.run()
+    assert done.record is not None
+    assert (done.record.result, done.record.problems) == (result, [str(error)])
 
 
 def record(days: float = 1, result: str = PASSED, **more: Any) -> Record:
