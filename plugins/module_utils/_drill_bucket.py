@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,14 @@ from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket 
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_fetch import Fetcher
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_look import survey
 from ansible_collections.nexanest.database.plugins.module_utils._offsite_place import Place
-from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import Stored
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_plan import Stored, by_set
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
-from ansible_collections.nexanest.database.plugins.module_utils._stream import copy
+from ansible_collections.nexanest.database.plugins.module_utils._stream import BLOCK, Counted, measure
 
 # In the drill's folder. No folder of sets has one of this name, so that nothing takes what is in it for one of its own.
 FETCHED = "fetched"
+# So much of a file tells whether a key opens it: age gives the first 64 kB of its content as soon as it has them.
+HEAD_BYTES = BLOCK
 
 
 @dataclass(frozen=True)
@@ -47,26 +48,30 @@ class BucketOrigin:
         return Place.of(self.params).text
 
     def choose(self, name: str, stack: str) -> Chosen:
-        sets = survey(self.bucket).ordered()
-        found = pick(sets, named(name) if name else "", stack)
+        noted = self._noted(stack)  # before the bucket is listed: what a copy sends and notes meanwhile is not in the list
+        sets = survey(self.bucket).sets
+        found = pick(list(sets.values()), named(name) if name else "", stack)
+        if gone := vanished(noted - set(sets), name, found.id if found else ""):
+            raise Damaged(f"the set {gone} was copied to {self.where}, and its manifest is not there any more: make db-offsite sends again what it lacks")
         if found is None:
-            known = ", ".join(one.id for one in sets) or "none"
+            known = ", ".join(sorted(sets)) or "none"
             missing = f"there is no set {name} in {self.where}: it has {known}" if name else f"there is no backup set{of(stack)} in {self.where}"
             raise NoSet(f"{missing}: make db-offsite copies those of this machine")
         if found.manifest is None or not found.whole:
             raise Damaged(f"the set {found.id} in {self.where} cannot be used: {'; '.join(found.problems[:5])}")
+        self._compare(found)
         return Chosen(Entry(found.id, Path(), found.manifest), found.manifest, found.sha256)
 
     def opens(self, chosen: Chosen, file: File, identities: Sequence[str]) -> bool:
-        """It is read into a file without a name, which goes with this process."""
-        with tempfile.TemporaryFile() as kept, Path(os.devnull).open("wb") as sink:
-            with self.bucket.opened(f"{chosen.manifest.id}/{file.path}") as (stream, _size):
-                copy(stream, kept)
-            kept.seek(0)
-            try:
-                Age().decrypt(kept, sink, identities)
-            except AgeError:
-                return False
+        """Seen from its beginning alone, in memory: there may be no room for a whole file."""
+        head, plain = bytearray(), Counted(io.BytesIO())
+        with self.bucket.opened(f"{chosen.manifest.id}/{file.path}") as (stream, _size):
+            while block := stream.read(HEAD_BYTES - len(head)):
+                head += block
+        try:
+            Age().decrypt(io.BytesIO(head), plain, identities)
+        except AgeError:
+            return plain.bytes > 0  # what was cut off has an end that age refuses
         return True
 
     def size(self, chosen: Chosen) -> int:
@@ -78,8 +83,7 @@ class BucketOrigin:
         try:
             Fetcher(self.bucket, store, progress).fetch(chosen.manifest, self._manifest(chosen))
         except BucketError as error:
-            self._refuse_gone(chosen, error)
-            raise
+            raise self._judged(chosen, error) from error
         return store.entry(chosen.manifest.id)
 
     def _manifest(self, chosen: Chosen) -> bytes:
@@ -88,20 +92,56 @@ class BucketOrigin:
             raise NoSet(f"the set {chosen.manifest.id} in {self.where} was exchanged while it was looked at: run this again")
         return text
 
-    def _refuse_gone(self, chosen: Chosen, error: BucketError) -> None:
-        """A set that the retention removes meanwhile, as a newer one came, is not one that cannot be restored."""
-        if self.bucket.head(self._key(chosen)) is None:
-            raise NoSet(f"the set {chosen.manifest.id} was removed from {self.where} while it was fetched: run this again") from error
+    def _judged(self, chosen: Chosen, error: BucketError) -> NoSet | Damaged:
+        """What a fetch that ended says of the set. An object that is gone is damage; that the service does not give one says nothing, nor does a set that the
+        retention removes meanwhile, as a newer one came.
+        """
+        try:
+            there = by_set(self.bucket.objects()).get(chosen.manifest.id, {})
+        except BucketError:
+            return NoSet(f"the set {chosen.manifest.id} could not be fetched: {error}")  # the first error, of which this one is a consequence
+        if manifests.NAME not in there:
+            return NoSet(f"the set {chosen.manifest.id} was removed from {self.where} while it was fetched: run this again")
+        if any(file.path not in there for file in chosen.manifest.files):
+            return Damaged(str(error))
+        return NoSet(f"the set {chosen.manifest.id} could not be fetched: {error}")
+
+    @functools.cached_property
+    def _here(self) -> Store:
+        """The sets of this machine."""
+        return Store(Path(self.params["backup_dir"]))
+
+    def _noted(self, stack: str) -> set[str]:
+        """Ids of those that a copy has seen complete in this bucket."""
+        known = [entry for entry in self._here.entries() if entry.copied is not None and entry.copied.where == self.where]
+        return {entry.id for entry in known if entry.manifest is not None and (not stack or entry.manifest.stack == stack)}
+
+    def _compare(self, found: Stored) -> None:
+        """Who may write into the bucket may write a manifest that fits what lies there: where the set is on this machine too, that one tells."""
+        here = self._here.entry(found.id)
+        if here.manifest is not None and measure(here.folder / manifests.NAME)[1] != found.sha256:
+            raise Damaged(
+                f"the set {found.id} in {self.where} has another manifest than the one in {here.folder}: it was changed there, or another machine copies to "
+                "the same prefix. Remove its manifest from the bucket, then make db-offsite"
+            )
 
     def _key(self, chosen: Chosen) -> str:
         return f"{chosen.manifest.id}/{manifests.NAME}"
 
 
 def pick(sets: Sequence[Stored], name: str, stack: str) -> Stored | None:
-    """The set of this name, or the newest one; sets: the oldest first. One that is newer and cannot be read must not be passed over in silence."""
+    """The set of this name, or the newest one. One that is newer and cannot be read must not be passed over in silence.
+
+    The newest by its name, which is a time: the numbers begin anew with each folder of sets, and a bucket has those of the machine before this one as well.
+    """
     if name:
         return next((one for one in sets if one.id == name), None)
-    readable = [one for one in sets if one.manifest is not None and (not stack or one.manifest.stack == stack)]
-    newest = readable[-1].id if readable else ""
-    found = [one for one in sets if one.manifest is None and one.id > newest] or readable
-    return found[-1] if found else None
+    ours = [one for one in sets if one.manifest is None or not stack or one.manifest.stack == stack]
+    return max(ours, key=lambda one: one.id, default=None)
+
+
+def vanished(lost: Collection[str], name: str, found: str) -> str:
+    """Which set should have been taken and is no longer there, "" for none. lost: ids that were there; found: what would be taken instead."""
+    if name:
+        return name if name in lost else ""
+    return max((identity for identity in lost if identity > found), default="")

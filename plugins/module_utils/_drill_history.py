@@ -110,9 +110,12 @@ def moment(text: str) -> datetime:
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def proven(records: Sequence[Record], serial: int, *, content: bool, limit: timedelta, now: datetime) -> Record | None:
-    """The last drill of this set, where it passed and is young enough. content: whether checksums alone are not enough."""
-    last = next((record for record in reversed(records) if record.serial == serial), None)
+def proven(records: Sequence[Record], serial: int, *, content: bool, limit: timedelta, now: datetime, name: str = "") -> Record | None:
+    """The last drill of this set, where it passed and is young enough. content: whether checksums alone are not enough.
+
+    name: of the set; its serial alone may be that of another one, as they begin anew with each folder of sets.
+    """
+    last = next((record for record in reversed(records) if record.serial == serial and (not name or record.set == name)), None)
     if last is None or last.result != PASSED or (content and not last.content):
         return None
     return last if timedelta(0) <= last.age(now) < limit else None

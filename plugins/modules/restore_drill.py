@@ -31,7 +31,7 @@ options:
     type: path
     required: true
   id:
-    description: The set to drill. The default is the newest one that is whole; with O(bucket) of those that are there.
+    description: The set to drill. The default is the newest one that is whole; with O(bucket) the one with the latest name of those that are there.
     type: str
     default: ""
   stack:

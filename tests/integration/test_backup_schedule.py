@@ -169,6 +169,8 @@ def test_what_lies_in_a_bucket_is_drilled_once_a_month_unless_it_is_switched_off
     assert (crontab(), checkout.role(**bucket).checked().changed_tasks) == (before, planned.changed_tasks)
     assert f"15 7 1 * * {line}" in crontab().splitlines()
     assert checkout.role(**bucket).checked().changed_tasks == []
+    assert len(checkout.role(backup_offsite={"bucket": "others"}).checked().changed_tasks) == 1, "of another bucket nothing was promised before"
+    assert checkout.read("offsite-drill-settings") == "day 1 of the month, 07:15, others\n"
     checkout.backup(f'[ "$2" = --offsite ] && {GOOD}', "verify")
     assert checkout.run(line).returncode == 0
     checkout.backup("exit 7", "verify")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 import secrets
@@ -18,14 +19,17 @@ from typing import Any
 
 import pytest
 from archives import disk
-from backups import SHOP, Shop, new_key, shop
+from backups import SHOP, Shop, new_key, recipient_of, shop
 from modules import run_module, start_module
 from s3_server import S3, s3_server
 from stack import ROOT, Run, ansible_playbook
 
-from ansible_collections.nexanest.database.plugins.module_utils._drill_bucket import BucketOrigin
+from ansible_collections.nexanest.database.plugins.module_utils._age import Age
+from ansible_collections.nexanest.database.plugins.module_utils._backup_files import Damaged
+from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import File
+from ansible_collections.nexanest.database.plugins.module_utils._drill_bucket import HEAD_BYTES, BucketOrigin
 from ansible_collections.nexanest.database.plugins.module_utils._drill_origin import NoSet
-from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError
+from ansible_collections.nexanest.database.plugins.module_utils._offsite_bucket import BucketError, Object
 from ansible_collections.nexanest.database.plugins.module_utils._progress import Progress
 
 DEEP = "deep/down"
@@ -51,6 +55,11 @@ class Drilled:
         assert self.s3.secret_key not in json.dumps(answer)
         assert (self.litter(), self.sets()) == ([], []), "neither what a drill works with, nor a set that would look like one of this machine"
         return answer
+
+    def origin(self, folder: Path | None = None) -> BucketOrigin:
+        """Asked alone. folder: of the sets of this machine."""
+        reached = {"region": "us-east-1", "ca_bundle": None, "addressing": "auto", "checksums": True, **self.s3.login(self.bucket, DEEP)}
+        return BucketOrigin({**reached, "backup_dir": str(folder or self.folder)})
 
     def copy(self) -> None:
         """Whatever the bucket lacks."""
@@ -207,15 +216,64 @@ def test_a_set_that_is_damaged_or_lacks_something_is_not_passed_over(drilled: Dr
 
 @pytest.mark.long
 def test_a_set_that_is_removed_while_it_is_fetched_is_no_failure(drilled: Drilled) -> None:
-    origin = BucketOrigin({"region": "us-east-1", "ca_bundle": None, "addressing": "auto", "checksums": True, **drilled.s3.login(drilled.bucket, DEEP)})
+    origin = drilled.origin()
     chosen = origin.choose("", "shop")
     for key in drilled.keys(".dat"):
         drilled.s3.client.delete_object(Bucket=drilled.bucket, Key=key)
-    with pytest.raises(BucketError, match="it is gone"):
+    with pytest.raises(Damaged, match="it is gone"):
         origin.bring(chosen, drilled.folder / "1", Progress(""))
     drilled.s3.client.delete_object(Bucket=drilled.bucket, Key=drilled.keys("manifest.json")[0])
     with pytest.raises(NoSet, match="was removed from"):
         origin.bring(chosen, drilled.folder / "2", Progress(""))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_service_that_does_not_give_a_set_to_the_end_says_nothing_of_it(drilled: Drilled, monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
+    origin = drilled.origin()
+    chosen = origin.choose("", "shop")
+
+    def slow(key: str) -> bytes:
+        raise BucketError(f"SlowDown for {key}")
+
+    def away() -> list[Object]:
+        raise BucketError("it cannot be reached")
+
+    monkeypatch.setattr(origin.bucket, "document", slow)
+    if silent:
+        monkeypatch.setattr(origin.bucket, "objects", away)
+    with pytest.raises(NoSet, match="could not be fetched: SlowDown"):
+        origin.bring(chosen, drilled.folder / "1", Progress(""))
+
+
+@pytest.mark.long
+def test_what_this_machine_knows_of_a_set_is_compared_with_the_bucket(drilled: Drilled) -> None:
+    origin, key = drilled.origin(drilled.source.folder), drilled.keys("manifest.json")[0]
+    assert origin.choose("", "shop").manifest.id == drilled.set
+    text = drilled.s3.client.get_object(Bucket=drilled.bucket, Key=key)["Body"].read()
+    drilled.s3.client.put_object(Bucket=drilled.bucket, Key=key, Body=text + b"\n")
+    assert drilled.origin().choose("", "shop").manifest.id == drilled.set, "who does not have the set cannot know"
+    with pytest.raises(Damaged, match="has another manifest than the one in"):
+        origin.choose("", "shop")
+    drilled.s3.client.delete_object(Bucket=drilled.bucket, Key=key)
+    for name in ("", drilled.set):
+        with pytest.raises(Damaged, match=f"the set {drilled.set} was copied to .* not there any more"):
+            origin.choose(name, "shop")
+        with pytest.raises(NoSet):
+            drilled.origin().choose(name, "shop")
+    drilled.copy()
+    assert origin.choose("", "shop").manifest.id == drilled.set
+
+
+@pytest.mark.long
+def test_whether_a_key_opens_a_large_file_is_seen_from_its_beginning(drilled: Drilled, tmp_path: Path) -> None:
+    plain, sealed = io.BytesIO(secrets.token_bytes(3 * HEAD_BYTES)), io.BytesIO()
+    Age().encrypt(plain, sealed, [recipient_of(drilled.source.key)])
+    drilled.s3.client.put_object(Bucket=drilled.bucket, Key=f"{DEEP}/{drilled.set}/large.age", Body=sealed.getvalue())
+    origin = drilled.origin()
+    chosen, large = origin.choose("", "shop"), File("large.age", len(sealed.getvalue()), "", plain.tell(), "")
+    assert origin.opens(chosen, large, [drilled.source.identity])
+    assert not origin.opens(chosen, large, [new_key(tmp_path).read_text(encoding="utf-8")])
 
 
 @pytest.mark.long

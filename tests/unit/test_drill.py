@@ -84,6 +84,12 @@ def test_a_set_is_proven_by_its_own_last_drill_alone(records: list[Record], cont
     assert (proven(records, 7, content=content, limit=timedelta(days=1), now=NOW) is not None) == found
 
 
+def test_a_set_is_not_proven_by_another_one_with_its_number() -> None:
+    records = [record(0.1)]
+    assert proven(records, 7, content=True, limit=timedelta(days=1), now=NOW, name="20250531_123456") == records[0]
+    assert proven(records, 7, content=True, limit=timedelta(days=1), now=NOW, name="20260601_000000") is None
+
+
 def judged(records: list[Record], **more: Any) -> list[tuple[str, str]]:
     found = drills.facts(records, 8 * DAY, NOW)
     facts = Facts(sets=1, newest="20250531_123456", age=1, size=1, drills=drills.Drills(**{**found.__dict__, **more}))

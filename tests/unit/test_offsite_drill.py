@@ -19,7 +19,7 @@ from ansible_collections.nexanest.database.plugins.module_utils._backup_files im
 from ansible_collections.nexanest.database.plugins.module_utils._backup_look import offsite_drills
 from ansible_collections.nexanest.database.plugins.module_utils._backup_manifest import Encryption, Manifest
 from ansible_collections.nexanest.database.plugins.module_utils._backup_status import Facts, described
-from ansible_collections.nexanest.database.plugins.module_utils._drill_bucket import pick
+from ansible_collections.nexanest.database.plugins.module_utils._drill_bucket import pick, vanished
 from ansible_collections.nexanest.database.plugins.module_utils._drill_history import FAILED, OF_SETS, PASSED, REFUSED, History, Record
 from ansible_collections.nexanest.database.plugins.module_utils._drill_origin import NoSet, Origin
 from ansible_collections.nexanest.database.plugins.module_utils._drill_run import Drill
@@ -44,7 +44,8 @@ def stored(name: str, serial: int, stack: str = "shop") -> Stored:
     return Stored(name, manifest if serial else None, "", {}, "" if serial else "it is damaged")
 
 
-OLD, NEW, OTHER = stored("20250601_000000", 1), stored("20250501_000000", 2), stored("20250701_000000", 3, "other")
+# A machine that was set up anew counts from 1 again.
+OLD, NEW, OTHER = stored("20250101_000000", 500), stored("20250601_000000", 3), stored("20250701_000000", 4, "other")
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,10 @@ OLD, NEW, OTHER = stored("20250601_000000", 1), stored("20250501_000000", 2), st
         ([OLD, NEW, OTHER], OLD.id, "shop", OLD),
         ([OLD, NEW, OTHER], "20240101_000000", "shop", None),
         ([OTHER], "", "shop", None),
-        ([stored("20250101_000000", 0), OLD, NEW], "", "shop", NEW),
+        ([stored("20250201_000000", 0), NEW, OLD], "", "shop", NEW),
     ],
 )
-def test_the_newest_set_of_the_stack_is_drilled_as_the_manifests_count(sets: list[Stored], name: str, stack: str, found: Stored | None) -> None:
+def test_the_newest_set_of_the_stack_is_drilled_whatever_its_number(sets: list[Stored], name: str, stack: str, found: Stored | None) -> None:
     assert pick(sets, name, stack) == found
 
 
@@ -67,6 +68,21 @@ def test_a_newer_one_that_cannot_be_read_is_not_passed_over() -> None:
     unread = stored("20250801_000000", 0)
     assert pick([unread, OLD, NEW], "", "shop") == unread
     assert pick([unread], "", "shop") == unread
+
+
+@pytest.mark.parametrize(
+    ("lost", "name", "found", "told"),
+    [
+        (set(), "", NEW.id, ""),
+        ({OLD.id}, "", NEW.id, ""),
+        ({OLD.id, NEW.id}, "", "", NEW.id),
+        ({NEW.id}, "", OLD.id, NEW.id),
+        ({NEW.id}, NEW.id, "", NEW.id),
+        ({NEW.id}, OLD.id, OLD.id, ""),
+    ],
+)
+def test_a_set_that_was_there_and_would_have_been_taken_is_told(lost: set[str], name: str, found: str, told: str) -> None:
+    assert vanished(lost, name, found) == told
 
 
 def test_a_copy_that_ends_in_the_future_is_not_behind() -> None:
