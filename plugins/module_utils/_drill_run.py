@@ -37,6 +37,11 @@ _OFFSITE = "offsite"
 _CUT = "it was cut off (killed, or the machine went down) before it had proven anything"
 
 
+def _by_signal(error: BaseException | None) -> bool:
+    """Whether a signal ended it, also where that came in the middle of something else, which then failed in its own words."""
+    return error is not None and (isinstance(error, SystemExit | KeyboardInterrupt) or _by_signal(error.__context__))
+
+
 @dataclass
 class Report:
     """What was found out. record: None where nothing was drilled; last: the drill that makes this one needless, or the one before it.
@@ -92,9 +97,11 @@ class Drill:
         report.needs = found.needs
         records = self.history.of(report.stack, OF_SETS, report.offsite)
         report.last = records[-1] if records else None
-        if self.limit is not None and (last := proven(records, found.manifest.serial, content=found.content, limit=self.limit, now=self.started)):
-            report.due, report.last = False, last
-            return report, found
+        if self.limit is not None:
+            last = proven(records, found.manifest.serial, content=found.content, limit=self.limit, now=self.started, name=found.manifest.id)
+            if last is not None:
+                report.due, report.last = False, last
+                return report, found
         report.refusals += found.refusals()
         if found.content or found.fetch:
             report.refusals += lacking(found.needs, free_bytes(self.store.folder), available_mb())
@@ -120,7 +127,7 @@ class Drill:
             self._write(report, found, REFUSED, report.refusals)
             return report
         except BaseException as error:  # what ends this run is no success
-            said = _ENDED if isinstance(error, SystemExit | KeyboardInterrupt) else " ".join(str(error).split()) or type(error).__name__
+            said = _ENDED if _by_signal(error) else " ".join(str(error).split()) or type(error).__name__
             self._write(report, found, FAILED, [said])
             raise
         report.seconds = round(time.monotonic() - self._clock, 1)

@@ -174,6 +174,11 @@ rpo:
   returned: always
   type: int
   sample: 1
+last:
+  description: When the drill was that made this one needless; null without one.
+  returned: always
+  type: dict
+  sample: {at: "2025-05-24T05:45:00+00:00"}
 problems:
   description: Why it failed, or was refused.
   returned: always
@@ -314,6 +319,7 @@ def main() -> None:
         "checks": record.checks if record else 0,
         "rto": record.rto if record else None,
         "rpo": record.rpo if record else None,
+        "last": {"at": record.at} if record and not changed else None,
         "problems": report.problems,
     }
     if report.problems:
