@@ -79,8 +79,20 @@ def test_a_target_arrives_as_it_was_written(checkout: Path, words: tuple[str, ..
     assert asked(checkout, *words) == expected
 
 
-def test_a_name_that_the_shell_has_is_none(checkout: Path) -> None:
+def test_a_name_that_the_shell_has_is_none_and_that_is_said(checkout: Path) -> None:
     assert asked(checkout, NAME="machine") == []
+    assert "NAME=machine of the environment is not meant" in verb(checkout, NAME="machine").stderr
+    point = subprocess.run(
+        ["make", "db-restore-point"], cwd=checkout, env={**os.environ, "NAME": "machine"}, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (point.returncode, "which name?" in point.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("word", [f"TIME={TIME}", "NAME=before-x"])
+def test_a_target_beside_what_follows_a_recovery_is_refused(checkout: Path, word: str) -> None:
+    done = verb(checkout, "STATE=promoted", word)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "TIME and NAME stand in a call of their own" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["", 'before"x', "before\\x"])
